@@ -1,0 +1,95 @@
+package watchbill
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Labels is a set of names and values, for labels and for annotations.
+type Labels map[string]string
+
+// Fingerprint identifies a label set: 16 hexadecimal digits.
+type Fingerprint string
+
+// Fingerprint returns the identity of the set: FNV-1a over the sorted names and
+// values, each followed by the byte 0xff, as Prometheus' model.LabelSet does,
+// so that it is the id that Alertmanager's API and its clients show.
+func (l Labels) Fingerprint() Fingerprint {
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := uint64(offset)
+	add := func(s string) {
+		for i := range len(s) {
+			h = (h ^ uint64(s[i])) * prime
+		}
+		h = (h ^ 0xff) * prime
+	}
+	for _, name := range slices.Sorted(maps.Keys(l)) {
+		add(name)
+		add(l[name])
+	}
+	return Fingerprint(fmt.Sprintf("%016x", h))
+}
+
+// String returns the set in Prometheus' notation, names sorted:
+// {job="db", severity="page"}.
+func (l Labels) String() string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, name := range slices.Sorted(maps.Keys(l)) {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s=%q", name, l[name])
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// Alert is one thing that is wrong, in Prometheus' data model. Its identity is
+// its label set.
+type Alert struct {
+	Labels       Labels    `json:"labels"`
+	Annotations  Labels    `json:"annotations,omitempty"`
+	StartsAt     time.Time `json:"startsAt"`
+	EndsAt       time.Time `json:"endsAt"` // in the future while it fires
+	UpdatedAt    time.Time `json:"updatedAt"`
+	GeneratorURL string    `json:"generatorURL,omitempty"`
+	Source       string    `json:"source,omitempty"` // who pushed it: the token's name, or "rules"
+}
+
+// Fingerprint is the identity of the alert.
+func (a Alert) Fingerprint() Fingerprint { return a.Labels.Fingerprint() }
+
+// Resolved reports whether the alert has ended at now.
+func (a Alert) Resolved(now time.Time) bool { return !a.EndsAt.IsZero() && !a.EndsAt.After(now) }
+
+// Name is the alert's alertname label.
+func (a Alert) Name() string { return a.Labels["alertname"] }
+
+// Matcher compares one label with a value, as in Alertmanager's silences.
+type Matcher struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	IsRegex bool   `json:"isRegex"`
+	IsEqual bool   `json:"isEqual"`
+}
+
+// Silence mutes the alerts that all of its matchers match, from StartsAt until
+// EndsAt. CreatedBy is the authenticated author.
+type Silence struct {
+	ID        string    `json:"id"`
+	Matchers  []Matcher `json:"matchers"`
+	StartsAt  time.Time `json:"startsAt"`
+	EndsAt    time.Time `json:"endsAt"`
+	CreatedBy string    `json:"createdBy"`
+	Comment   string    `json:"comment"`
+	UpdatedAt time.Time `json:"updatedAt"`
+}
+
+// Active reports whether the silence mutes at now.
+func (s Silence) Active(now time.Time) bool {
+	return !s.StartsAt.After(now) && s.EndsAt.After(now)
+}

@@ -1,0 +1,2 @@
+// Package collector is described here soon.
+package collector

@@ -1,0 +1,25 @@
+package collector
+
+import "time"
+
+// Config is what the collector scrapes and evaluates.
+type Config struct {
+	// Prometheus is a configuration in Prometheus' own format with the keys
+	// global and scrape_configs, as text: the library cannot be handed a
+	// configuration made in Go.
+	Prometheus []byte
+	// Rules are rule files in Prometheus' format: the user's rule_files, and the
+	// rules generated from service targets.
+	Rules []RuleFile
+	// Retention is how long samples are kept. Default 3 d, and more if a
+	// service target's window is longer.
+	Retention time.Duration
+	// ExternalURL is the daemon's own address, for the links of alerts.
+	ExternalURL string
+}
+
+// RuleFile is one rule file: its name for messages and its content.
+type RuleFile struct {
+	Name    string
+	Content []byte
+}

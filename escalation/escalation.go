@@ -1,0 +1,2 @@
+// Package escalation is described here soon.
+package escalation

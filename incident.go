@@ -1,0 +1,145 @@
+package watchbill
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// State is where an incident stands in its life.
+type State string
+
+// The states of an incident, in their usual order. An incident that fires again
+// within the reopen window of StateResolved goes back to StateOpen.
+const (
+	StateOpen         State = "open"
+	StateAcknowledged State = "acknowledged"
+	StateResolved     State = "resolved"
+	StateClosed       State = "closed"
+)
+
+// Live reports whether the incident still needs somebody.
+func (s State) Live() bool { return s == StateOpen || s == StateAcknowledged }
+
+// Incident is one group of alerts with a life. Key is its group key; at most
+// one incident of a key is not closed.
+type Incident struct {
+	ID          IncidentID `json:"id"`
+	Key         string     `json:"key"`
+	Generation  int        `json:"generation"` // from 1; each restart of the path adds one
+	State       State      `json:"state"`
+	Severity    Severity   `json:"severity"`
+	Service     string     `json:"service"`
+	Environment string     `json:"environment"`
+	Activity    ActivityID `json:"activity"`
+	Title       string     `json:"title"` // what is broken, in users' words
+	Labels      Labels     `json:"labels"`
+	Annotations Labels     `json:"annotations"`
+	Runbook     string     `json:"runbook,omitempty"` // name or URL
+	Path        Path       `json:"path"`              // frozen when it opened
+	PageReason  string     `json:"page_reason"`       // why the present generation pages
+
+	OpenedAt       time.Time  `json:"opened_at"`
+	AcknowledgedAt time.Time  `json:"acknowledged_at,omitzero"`
+	AcknowledgedBy PersonID   `json:"acknowledged_by,omitempty"`
+	AckDeadline    time.Time  `json:"ack_deadline,omitzero"`
+	ResolvedAt     time.Time  `json:"resolved_at,omitzero"`
+	ResolvedBy     PersonID   `json:"resolved_by,omitempty"` // empty: the alerts cleared
+	QuietUntil     time.Time  `json:"quiet_until,omitzero"`  // a person resolved while alerts fired
+	ClosedAt       time.Time  `json:"closed_at,omitzero"`
+	Previous       IncidentID `json:"previous,omitempty"` // the closed incident of the same key
+
+	Seq  int64  `json:"seq"`  // number of its last event
+	Head string `json:"head"` // hash of its last event
+}
+
+// Path is an escalation path: steps at a delay after the generation began, then
+// the last step again every Repeat, without end.
+type Path struct {
+	Name   string        `json:"name"`
+	Steps  []PathStep    `json:"steps"`
+	Repeat time.Duration `json:"repeat"`
+}
+
+// PathStep is one step of a path. With Everyone set all people who hold one of
+// the roles are paged, else those on duty.
+type PathStep struct {
+	After    time.Duration `json:"after"`
+	Roles    []RoleID      `json:"roles"`
+	Everyone bool          `json:"everyone,omitempty"`
+	Reason   string        `json:"reason"`
+}
+
+// Step returns step n of the path, counted from 0, and its delay after the
+// generation began. Beyond the last step the last one repeats.
+func (p Path) Step(n int) (PathStep, time.Duration) {
+	last := len(p.Steps) - 1
+	if n <= last {
+		return p.Steps[n], p.Steps[n].After
+	}
+	return p.Steps[last], p.Steps[last].After + time.Duration(n-last)*p.Repeat
+}
+
+// EventKind says what an event records.
+type EventKind string
+
+// The kinds of event. The strings are stored and exported: never change one.
+const (
+	EventOpened       EventKind = "opened"
+	EventAlertJoined  EventKind = "alert_joined"
+	EventAlertEnded   EventKind = "alert_ended"
+	EventSeverity     EventKind = "severity_changed"
+	EventStepFired    EventKind = "step_fired"
+	EventPageSent     EventKind = "page_sent"
+	EventPageFailed   EventKind = "page_failed"
+	EventPageDropped  EventKind = "page_dropped"
+	EventAcknowledged EventKind = "acknowledged"
+	EventAckExpired   EventKind = "ack_expired"
+	EventNote         EventKind = "note"
+	EventResolved     EventKind = "resolved"
+	EventReopened     EventKind = "reopened"
+	EventClosed       EventKind = "closed"
+	EventQueued       EventKind = "queued"
+)
+
+// Event is one entry of an incident's timeline. Events are hash-chained per
+// incident: Hash covers Prev and everything else in the event.
+type Event struct {
+	Incident IncidentID      `json:"incident"`
+	Seq      int64           `json:"seq"` // from 1
+	At       time.Time       `json:"at"`
+	Kind     EventKind       `json:"kind"`
+	Actor    string          `json:"actor"` // a person's id, or "watchbill"
+	Via      string          `json:"via,omitempty"`
+	Text     string          `json:"text"`
+	Data     json.RawMessage `json:"data,omitempty"`
+	Prev     string          `json:"prev"`
+	Hash     string          `json:"hash"`
+}
+
+// ActorSelf is the actor of what the daemon did by itself.
+const ActorSelf = "watchbill"
+
+// TimerKind says what a timer does when it is due.
+type TimerKind string
+
+// The kinds of timer. The strings are stored: never change one.
+const (
+	TimerStep     TimerKind = "step"      // fire escalation step Step of Generation
+	TimerAck      TimerKind = "ack"       // the acknowledgement expires
+	TimerQuiet    TimerKind = "quiet"     // a manual resolve stops holding alerts quiet
+	TimerClose    TimerKind = "close"     // the reopen window ends
+	TimerAlertEnd TimerKind = "alert_end" // an alert's EndsAt may have passed
+	TimerRecheck  TimerKind = "recheck"   // decide a muted alert again
+)
+
+// Timer is a row that says what happens at Due. Incident timers are unique per
+// (incident, kind); alert timers per (alert, kind).
+type Timer struct {
+	ID         int64
+	Kind       TimerKind
+	Incident   IncidentID
+	Alert      Fingerprint
+	Generation int
+	Step       int
+	Due        time.Time
+}

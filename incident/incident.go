@@ -1,0 +1,2 @@
+// Package incident is described here soon.
+package incident

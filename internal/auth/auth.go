@@ -1,0 +1,2 @@
+// Package auth is described here soon.
+package auth

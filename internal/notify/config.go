@@ -1,0 +1,31 @@
+package notify
+
+import (
+	"time"
+
+	amconfig "github.com/prometheus/alertmanager/config"
+
+	"watchbill"
+)
+
+// TerminalReceiver is the name of the built-in receiver that prints pages where
+// the daemon runs.
+const TerminalReceiver = "terminal"
+
+// EmailReceiver is the name of the built-in receiver that mails a person at
+// their own address. It exists when global.smtp_smarthost is set and no
+// receiver of that name is configured.
+const EmailReceiver = "email"
+
+// Config is how people are reached.
+type Config struct {
+	// Receivers are Alertmanager's, with the global section's defaults applied.
+	Receivers []amconfig.Receiver
+	// Templates are paths of the user's own template files.
+	Templates []string
+	People    []watchbill.Person
+	// ExternalURL is the daemon's own address, for links.
+	ExternalURL string
+	// SendTimeout bounds one attempt. Default 10 s.
+	SendTimeout time.Duration
+}

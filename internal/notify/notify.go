@@ -1,0 +1,2 @@
+// Package notify is described here soon.
+package notify

@@ -1,0 +1,210 @@
+package watchbill
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Mark is one cell of the matrix.
+type Mark int
+
+// The marks of a cell. First is a responsible role that is paged before the
+// others of its row; OnRequest is responsible only while a recorded request of
+// a responsible role exists.
+const (
+	NotMarked Mark = iota
+	OnRequest
+	Responsible
+	First
+)
+
+// String returns the mark as it is written in the configuration: "no",
+// "on-request", "yes" or "first".
+func (m Mark) String() string {
+	switch m {
+	case OnRequest:
+		return "on-request"
+	case Responsible:
+		return "yes"
+	case First:
+		return "first"
+	case NotMarked:
+	}
+	return "no"
+}
+
+// ParseMark reads "yes", "first", "on-request" or "no".
+func ParseMark(s string) (Mark, error) {
+	for _, m := range []Mark{NotMarked, OnRequest, Responsible, First} {
+		if s == m.String() {
+			return m, nil
+		}
+	}
+	return NotMarked, Invalidf("use yes, first, on-request or no", "%q is not a mark of the matrix", s)
+}
+
+// Role is a column of the matrix.
+type Role struct {
+	ID    RoleID `json:"id"`
+	Title string `json:"title"`
+}
+
+// Activity is a row of the matrix.
+type Activity struct {
+	ID    ActivityID `json:"id"`
+	Title string     `json:"title"`
+}
+
+// Activities that the daemon itself refers to. A matrix must have rows for
+// them.
+const (
+	ActivityChangeProduction ActivityID = "change-production"
+	ActivityDeployPlatform   ActivityID = "deploy-platform"
+	ActivityRaiseAlerts      ActivityID = "raise-alerts"
+	ActivityPerformance      ActivityID = "performance"
+	ActivitySecurity         ActivityID = "security"
+	ActivityStates           ActivityID = "states"
+	ActivityFirstLine        ActivityID = "first-line"
+)
+
+// Matrix is the responsibility matrix: which role is responsible for which
+// activity. It decides who is paged and who may act.
+type Matrix struct {
+	Roles      []Role
+	Activities []Activity
+	Manager    RoleID // the role that answers for everything unowned
+	Marks      map[ActivityID]map[RoleID]Mark
+}
+
+// Mark returns the cell of an activity and a role.
+func (m Matrix) Mark(a ActivityID, r RoleID) Mark { return m.Marks[a][r] }
+
+// HasRole reports whether r is a column.
+func (m Matrix) HasRole(r RoleID) bool {
+	return slices.ContainsFunc(m.Roles, func(x Role) bool { return x.ID == r })
+}
+
+// HasActivity reports whether a is a row.
+func (m Matrix) HasActivity(a ActivityID) bool {
+	return slices.ContainsFunc(m.Activities, func(x Activity) bool { return x.ID == a })
+}
+
+// Responsible returns the roles marked yes or first in the row of a, first ones
+// before the others, otherwise in column order. On-request cells are left out:
+// they allow acting after a request, they do not get paged.
+func (m Matrix) Responsible(a ActivityID) []RoleID {
+	var first, rest []RoleID
+	for _, r := range m.Roles {
+		switch m.Mark(a, r.ID) {
+		case First:
+			first = append(first, r.ID)
+		case Responsible:
+			rest = append(rest, r.ID)
+		case OnRequest, NotMarked:
+		}
+	}
+	return append(first, rest...)
+}
+
+// FirstRoles returns the roles that are paged at once for an activity: those
+// marked first, else the first responsible column, else the manager.
+func (m Matrix) FirstRoles(a ActivityID) []RoleID {
+	all := m.Responsible(a)
+	if len(all) == 0 {
+		return []RoleID{m.Manager}
+	}
+	n := 0
+	for n < len(all) && m.Mark(a, all[n]) == First {
+		n++
+	}
+	return all[:max(n, 1)]
+}
+
+// Place is what an act is about: a service in an environment. Empty parts mean
+// any.
+type Place struct {
+	Service     string
+	Environment string
+}
+
+// Permission is the answer of [Matrix.May], with the reason a person can read.
+type Permission struct {
+	OK     bool
+	Reason string
+}
+
+// May says whether a person may do what an activity stands for. A person may
+// when one of their roles is marked yes or first in the activity's row. The
+// manager may do everything but touch production: production changes need a
+// marked role, and a developer may never do one. An on-request mark is not
+// enough here: it needs a recorded request, which change control checks. The
+// place is part of the question so that rows can be narrowed per service and
+// environment.
+func (m Matrix) May(p Person, a ActivityID, _ Place) Permission {
+	touches := a == ActivityChangeProduction || a == ActivityDeployPlatform
+	if touches && p.Developer {
+		return Permission{false, fmt.Sprintf("%s is marked developer: no developer acts on production", p.ID)}
+	}
+	for _, r := range p.Roles {
+		if m.Mark(a, r) >= Responsible {
+			return Permission{true, fmt.Sprintf("%s holds %s, marked %s for %s", p.ID, r, m.Mark(a, r), a)}
+		}
+	}
+	if !touches && slices.Contains(p.Roles, m.Manager) {
+		return Permission{true, fmt.Sprintf("%s holds %s, who answers for every activity", p.ID, m.Manager)}
+	}
+	return Permission{false, fmt.Sprintf("%s is for %s; %s holds %s",
+		a, joinRoles(m.Responsible(a), "nobody"), p.ID, joinRoles(p.Roles, "no role"))}
+}
+
+func joinRoles(roles []RoleID, none string) string {
+	if len(roles) == 0 {
+		return none
+	}
+	s := make([]string, len(roles))
+	for i, r := range roles {
+		s[i] = string(r)
+	}
+	return strings.Join(s, ", ")
+}
+
+// Person is somebody who holds roles and can be reached.
+type Person struct {
+	ID        PersonID
+	Name      string
+	Roles     []RoleID
+	Level     map[string]int // level 2 to 6 per skill
+	Location  string
+	TZ        string // IANA name; empty is UTC
+	Email     string
+	Contact   []Contact // in the order in which they are tried
+	Deputy    PersonID
+	Developer bool
+}
+
+// Holds reports whether the person has a role.
+func (p Person) Holds(r RoleID) bool { return slices.Contains(p.Roles, r) }
+
+// Zone returns the person's time zone, and UTC if it is unknown.
+func (p Person) Zone() *time.Location {
+	if loc, err := time.LoadLocation(p.TZ); err == nil {
+		return loc
+	}
+	return time.UTC
+}
+
+// Contact is one way to reach a person: a receiver, and how long after the
+// escalation step fired it is used.
+type Contact struct {
+	Receiver string
+	After    time.Duration
+}
+
+// Duty is one person who is on duty for a role, with the reason.
+type Duty struct {
+	Person PersonID `json:"person"`
+	Role   RoleID   `json:"role"`
+	Reason string   `json:"reason"`
+}

@@ -1,0 +1,36 @@
+package router
+
+import (
+	"time"
+
+	amcommoncfg "github.com/prometheus/alertmanager/config/common"
+	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/alertmanager/timeinterval"
+
+	"watchbill"
+)
+
+// Config is what the router decides by.
+type Config struct {
+	Matrix     watchbill.Matrix
+	Services   []watchbill.Service
+	Activities []Rule                        // the first that matches names the activity
+	Severities map[string]watchbill.Severity // value of the severity label to severity
+	GroupBy    []string                      // default service, environment, activity
+	// ResolveTimeout ends alerts that were pushed without an end. Default 5 m.
+	ResolveTimeout time.Duration
+
+	InhibitRules  []amcommoncfg.InhibitRule
+	TimeIntervals map[string][]timeinterval.TimeInterval
+}
+
+// Rule gives the alerts that all of its matchers match an activity. The
+// intervals mute them, as on a route of Alertmanager.
+type Rule struct {
+	Match               labels.Matchers
+	Activity            watchbill.ActivityID
+	MuteTimeIntervals   []string
+	ActiveTimeIntervals []string
+	// Line is where the rule stands, "watchbill.yaml:41", for explain.
+	Line string
+}

@@ -1,0 +1,2 @@
+// Package router is described here soon.
+package router

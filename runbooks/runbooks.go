@@ -1,0 +1,2 @@
+// Package runbooks is described here soon.
+package runbooks
