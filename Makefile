@@ -1,0 +1,89 @@
+# Watchbill. `make` prints what there is; `make check` is what CI runs.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+GO       ?= go
+FUZZTIME ?= 10s
+
+# The linter has its own module, so that its dependencies never mix with the
+# daemon's. The first run builds it, which takes a few minutes.
+LINT := $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
+
+.PHONY: help
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
+
+.PHONY: build
+build: ## compile everything, and the binary into bin/
+	$(GO) build ./...
+	$(GO) build -trimpath -o bin/watchbill ./cmd/watchbill
+
+.PHONY: test
+test: ## run the tests; needs nothing but Go
+	$(GO) test ./...
+
+# The log keeps every line of the run; the terminal shows one line per package
+# and, when something failed, everything but the noise of what passed.
+.PHONY: race
+race: ## run the tests with the race detector; the full log is bin/race.log
+	@mkdir -p bin
+	@echo '$(GO) test -race -v ./... > bin/race.log'
+	@$(GO) test -race -v ./... 2>&1 | tee bin/race.log \
+		| { grep --line-buffered -E '^(ok|FAIL|panic:|\?|# |\s*--- (FAIL|SKIP))' || true; } \
+		|| { echo; echo 'The tests failed. What they said:'; \
+		     grep -vE '^\s*(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^(ok|PASS|\?)\b' bin/race.log; exit 1; }
+
+.PHONY: lint
+lint: ## run go vet, go fix, the formatters and the linters; change nothing
+	$(GO) vet ./...
+	@echo '$(GO) fix -diff ./...'
+	@diff=$$($(GO) fix -diff ./... 2>&1) || true; \
+		test -z "$$diff" || { echo "$$diff"; echo 'go fix has something to say: run make fmt'; exit 1; }
+	$(LINT) fmt --diff
+	$(LINT) run
+
+.PHONY: fmt
+fmt: ## rewrite the code as lint wants it
+	$(GO) fix ./...
+	$(LINT) fmt
+
+.PHONY: fuzz
+fuzz: ## run every fuzz test for FUZZTIME (10s)
+	@grep -rl --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \
+		grep -oE '^func Fuzz[A-Za-z0-9_]*' "$$file" | cut -c6- | while read -r name; do \
+			echo "== $$(dirname "$$file") $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## run every benchmark
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: docs
+docs: ## write the generated pages under docs/
+	$(GO) generate ./...
+
+# Compared with what was there before rather than with git, so that pages which
+# are being edited by hand do not fail it.
+.PHONY: docs-check
+docs-check:
+	@before=$$(find docs -type f -exec sha256sum {} + | sort); \
+		$(MAKE) docs; \
+		after=$$(find docs -type f -exec sha256sum {} + | sort); \
+		diff <(echo "$$before") <(echo "$$after") \
+		|| { echo 'docs/ was out of date; it has been rewritten: commit it'; exit 1; }
+
+.PHONY: check
+check: ## everything CI wants: build, lint, race, docs up to date
+	@$(MAKE) build
+	@$(MAKE) lint
+	@$(MAKE) race
+	@$(MAKE) docs-check
+
+.PHONY: demo
+demo: ## break a small service and watch the page arrive
+	$(GO) run ./cmd/watchbill demo
