@@ -1,0 +1,2 @@
+// Package config reads watchbill.yaml.
+package config

@@ -1,0 +1,151 @@
+package config
+
+import (
+	"reflect"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// sections is watchbill.yaml. docs/configuration.md describes each key; a test
+// holds it to these structs.
+type sections struct {
+	Include      []text             `yaml:"include"`
+	ExternalURL  text               `yaml:"external_url"`
+	Listen       text               `yaml:"listen"`
+	Store        text               `yaml:"store"`
+	Global       raw                `yaml:"global"`
+	Retention    retentionSection   `yaml:"retention"`
+	Scrape       raw                `yaml:"scrape_configs"`
+	RuleFiles    []text             `yaml:"rule_files"`
+	Targets      []text             `yaml:"targets"`
+	Services     []serviceEntry     `yaml:"services"`
+	Roles        rolesSection       `yaml:"roles"`
+	Matrix       table[table[text]] `yaml:"matrix"`
+	People       []personEntry      `yaml:"people"`
+	Activities   []activityEntry    `yaml:"activities"`
+	Severities   table[text]        `yaml:"severities"`
+	Rosters      []rosterEntry      `yaml:"rosters"`
+	Incidents    incidentsSection   `yaml:"incidents"`
+	Escalation   escalationSection  `yaml:"escalation"`
+	Receivers    raw                `yaml:"receivers"`
+	InhibitRules raw                `yaml:"inhibit_rules"`
+	Intervals    raw                `yaml:"time_intervals"`
+	Templates    []text             `yaml:"templates"`
+	Runbooks     runbooksSection    `yaml:"runbooks"`
+	Auth         authSection        `yaml:"auth"`
+}
+
+type retentionSection struct {
+	Series duration `yaml:"series"`
+}
+
+type serviceEntry struct {
+	where
+	Name         text   `yaml:"name"`
+	Tier         number `yaml:"tier"`
+	Owner        text   `yaml:"owner"`
+	DependsOn    []text `yaml:"depends_on"`
+	Environments []text `yaml:"environments"`
+}
+
+// rolesSection is either {preset: NAME} or a list of roles.
+type rolesSection struct {
+	n      *yaml.Node
+	preset text
+	list   []roleEntry
+}
+
+type rolesPreset struct {
+	Preset text `yaml:"preset"`
+}
+
+type roleEntry struct {
+	where
+	ID      text `yaml:"id"`
+	Title   text `yaml:"title"`
+	Manager flag `yaml:"manager"`
+}
+
+func (r *rolesSection) decodeNode(l *loader, n *yaml.Node, what string) {
+	if isNull(n) {
+		return
+	}
+	r.n = n
+	if n.Kind == yaml.SequenceNode {
+		l.decodeList(n, reflect.ValueOf(&r.list).Elem(), what)
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		l.problem(n, "write {preset: operations}, or a list of {id, title, manager}", "roles must be a preset or a list of roles, not a %s", kindName(n))
+		return
+	}
+	var p rolesPreset
+	l.decodeStruct(n, reflect.ValueOf(&p).Elem(), what)
+	r.preset = p.Preset
+}
+
+type personEntry struct {
+	where
+	Name      text           `yaml:"name"`
+	FullName  text           `yaml:"full_name"`
+	Roles     []text         `yaml:"roles"`
+	Level     table[number]  `yaml:"level"`
+	Location  text           `yaml:"location"`
+	TZ        text           `yaml:"tz"`
+	Email     text           `yaml:"email"`
+	Contact   []contactEntry `yaml:"contact"`
+	Deputy    text           `yaml:"deputy"`
+	Developer flag           `yaml:"developer"`
+}
+
+type contactEntry struct {
+	where
+	Receiver text     `yaml:"receiver"`
+	After    duration `yaml:"after"`
+}
+
+type activityEntry struct {
+	where
+	Match           []text `yaml:"match"`
+	Activity        text   `yaml:"activity"`
+	MuteIntervals   []text `yaml:"mute_time_intervals"`
+	ActiveIntervals []text `yaml:"active_time_intervals"`
+}
+
+type rosterEntry struct {
+	where
+	Role     text         `yaml:"role"`
+	People   []text       `yaml:"people"`
+	Start    text         `yaml:"start"`
+	Handover text         `yaml:"handover"`
+	TZ       text         `yaml:"tz"`
+	Hours    []hoursEntry `yaml:"hours"`
+}
+
+type hoursEntry struct {
+	where
+	Weekdays []text `yaml:"weekdays"`
+	From     text   `yaml:"from"`
+	To       text   `yaml:"to"`
+}
+
+type incidentsSection struct {
+	AckDeadlines table[duration] `yaml:"ack_deadlines"`
+	ReopenWindow duration        `yaml:"reopen_window"`
+	Quiet        duration        `yaml:"quiet"`
+}
+
+type escalationSection struct {
+	Second   duration `yaml:"second"`
+	Manager  duration `yaml:"manager"`
+	Everyone duration `yaml:"everyone"`
+	Repeat   duration `yaml:"repeat"`
+}
+
+type runbooksSection struct {
+	Dir text `yaml:"dir"`
+}
+
+type authSection struct {
+	TokenTTL duration `yaml:"token_ttl"`
+}
