@@ -16,3 +16,26 @@ type Config struct {
 	// measured. Zero does not check.
 	Retention time.Duration
 }
+
+// NeededRetention is how long series must be kept so that the longest period
+// can be measured: that period and a tenth, or zero without targets.
+func (c Config) NeededRetention() time.Duration {
+	var longest time.Duration
+	for _, t := range c.Targets {
+		longest = max(longest, c.period(t))
+	}
+	return longest + longest/10
+}
+
+// period is the period of a target.
+func (c Config) period(t Target) time.Duration {
+	switch {
+	case t.Period > 0:
+		return t.Period
+	case c.DefaultPeriod > 0:
+		return c.DefaultPeriod
+	case len(c.Windows) == 1:
+		return c.Windows[0].Period
+	}
+	return 30 * day
+}

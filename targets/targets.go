@@ -1,4 +1,73 @@
-// Package targets is described here soon.
+// Package targets turns service targets into Prometheus rules: recording rules
+// that measure how fast an error budget burns, and alerts on several windows
+// and several burn rates.
+//
+// # Input
+//
+// [Parse] reads files of two kinds, several documents to a file: Sloth's
+// "version: prometheus/v1" specifications, and Sloth's "kind: AlertWindows"
+// catalogues. A key that is not known is a mistake, a query without {{.window}}
+// is a mistake, and every query must be valid PromQL once its window is filled
+// in. SLI plugins run foreign Go code and are refused by name.
+//
+// # The arithmetic
+//
+// T is the objective as a share, B = 1-T the budget, W the period, L and S the
+// long and the short window of a tier, p the share of the budget that is spent
+// when the tier fires. Then the burn factor is k = p*W/L, and the tier fires
+// when the error ratio is above k*B over both S and L. Left alone, the budget
+// is gone W/k after it was full. A tier with k*B >= 1 can never fire: it is left
+// out and reported. All of it is computed with rational numbers from the
+// decimals as they were written, so that 99.9 gives 0.001 and nothing near it.
+//
+// # Output
+//
+// [Rules] gives one rule file per target, with the group names, series and
+// labels that Sloth gives, so that dashboards made for Sloth work:
+//
+//	slo:sli_error:ratio_rate<w>        the error ratio over each window
+//	slo:objective:ratio, slo:error_budget:ratio, slo:time_period:days
+//	slo:current_burn_rate:ratio, slo:period_burn_rate:ratio
+//	slo:period_error_budget_remaining:ratio, sloth_slo_info
+//
+// and besides the absolute rates that the ratio is made of, over the shortest
+// window: slo:sli_bad:rate<w> and slo:sli_total:rate<w>.
+//
+// The error ratio is guarded: errors that never happened count as zero, and no
+// traffic gives no sample rather than NaN, which would poison every sum over
+// time. The period's ratio is the ratio of two sums. An average of ratios would
+// let one bad request in a quiet minute weigh as much as a busy hour.
+//
+// Windows up to twelve times the shortest are computed from the raw series: a
+// rate of the shortest window smears each event over that window, which would
+// cost the fast page two minutes (176 s instead of 52 s for a full outage at
+// 99.9 %). Longer windows are sums over the recorded rates: there the smear is
+// small beside the window, and a three-day range over raw series costs more
+// than everything else the daemon does.
+//
+// # Alerts
+//
+// Each tier is an alert of its own, all with the alertname of the target:
+//
+//	st_tier=page_fast    severity=page
+//	st_tier=page_slow    severity=page
+//	st_tier=ticket_fast  severity=ticket
+//	st_tier=ticket_slow  severity=ticket
+//
+// st and sloth_id carry the target's id, service its service; labels that the
+// specification gives are added and may replace severity and service. $value is
+// the error ratio over the tier's short window. The annotations title, summary,
+// impact, value, target, window and st_exhausts_in are written for a reader who
+// has just been woken; those of the specification replace them.
+//
+// # No data
+//
+// A target that cannot be measured is not a target that is met. When the total
+// of the SLI has no series, <alertname>NoData fires, with st_tier=no_data, after
+// the shortest window but no less than a minute. A service without traffic still
+// exports its counters and stays silent; a service that is gone does not. As
+// that is what a total failure looks like from outside, the alert pages if the
+// target's page alerts are enabled, else it is a ticket.
 package targets
 
 import (
@@ -91,9 +160,3 @@ type File struct {
 	Name    string
 	Content []byte
 }
-
-// Parse is to come.
-func Parse(name string, content []byte) ([]Target, []Windows, []Problem) { return nil, nil, nil }
-
-// Rules is to come.
-func Rules(cfg Config) ([]File, []Problem) { return nil, nil }
