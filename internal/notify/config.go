@@ -13,15 +13,18 @@ import (
 const TerminalReceiver = "terminal"
 
 // EmailReceiver is the name of the built-in receiver that mails a person at
-// their own address. It exists when global.smtp_smarthost is set and no
-// receiver of that name is configured.
+// their own address. It exists when global.smtp_smarthost and global.smtp_from
+// are set and no receiver of that name is configured.
 const EmailReceiver = "email"
 
 // Config is how people are reached.
 type Config struct {
+	// Global is Alertmanager's global section after its defaults; the built-in
+	// email receiver is made from its smtp_* settings. Nil: there is none.
+	Global *amconfig.GlobalConfig
 	// Receivers are Alertmanager's, with the global section's defaults applied.
 	Receivers []amconfig.Receiver
-	// Templates are paths of the user's own template files.
+	// Templates are paths or globs of the user's own template files.
 	Templates []string
 	People    []watchbill.Person
 	// ExternalURL is the daemon's own address, for links.

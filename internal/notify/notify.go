@@ -1,2 +1,0 @@
-// Package notify is described here soon.
-package notify

@@ -1,0 +1,180 @@
+package notify
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"watchbill"
+)
+
+// queue sends the pages of one receiver, one after the other. It is used by one
+// goroutine, apart from wake.
+type queue struct {
+	worker *Worker
+	method string // empty: of receivers that do not exist
+	stop   context.CancelFunc
+	wake   chan struct{}
+	// unrecorded holds results that the store would not take. When their rows
+	// come back after the lease, the result is recorded instead of paging again.
+	unrecorded map[int64]watchbill.Outcome
+}
+
+func (q *queue) wakeUp() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// selects is what the queue asks the outbox for.
+func (q *queue) selects(n *Notifier) Queue {
+	if q.method == "" {
+		return Queue{Except: n.Receivers()}
+	}
+	return Queue{Method: q.method}
+}
+
+// run works until the context ends.
+func (q *queue) run(ctx context.Context) {
+	defer q.worker.Wake() // what a closing queue gave back is for another one
+	defer q.stop()
+	for ctx.Err() == nil {
+		worked, err := q.round(ctx)
+		if err != nil && ctx.Err() == nil {
+			q.worker.log.ErrorContext(ctx, "outbox failed, pages wait", "receiver", q.label(), "err", err)
+		}
+		if err == nil && worked {
+			continue
+		}
+		q.sleep(ctx, err != nil)
+	}
+}
+
+// round claims as many pages as can be sent within one lease, sends them, and
+// reports whether there were any.
+func (q *queue) round(ctx context.Context) (bool, error) {
+	n := q.worker.current()
+	now := time.Now()
+	limit := max(int((lease-leaseMargin)/n.Timeout()), 1)
+	// A timeout beyond the usual one gets a longer lease rather than none.
+	term := max(lease, n.Timeout()+leaseMargin)
+	claimed, err := q.worker.outbox.Claim(ctx, Claim{Queue: q.selects(n), Now: now, Lease: term, Limit: limit})
+	if err != nil {
+		return false, err
+	}
+	slices.SortStableFunc(claimed, func(a, b watchbill.Delivery) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), a.Page.Due.Compare(b.Page.Due), cmp.Compare(a.ID, b.ID))
+	})
+	for _, d := range claimed {
+		q.deliver(ctx, n, d, now.Add(term))
+	}
+	return len(claimed) > 0, nil
+}
+
+// rank orders severities; a page without one goes last.
+func rank(d watchbill.Delivery) int {
+	if s := d.Page.Content.Severity; s != 0 {
+		return int(s)
+	}
+	return int(watchbill.Sev4) + 1
+}
+
+// deliver makes one attempt and records how it ended. When the worker stops, the
+// page in hand is finished and the others are given back at once.
+func (q *queue) deliver(ctx context.Context, n *Notifier, d watchbill.Delivery, leaseEnd time.Time) {
+	if o, ok := q.unrecorded[d.ID]; ok {
+		o.Delivery.Attempt = d.Attempt
+		q.finish(ctx, o, leaseEnd)
+		return
+	}
+	if ctx.Err() != nil {
+		now := time.Now()
+		q.finish(ctx, watchbill.Outcome{Delivery: d, At: now, Result: watchbill.ResultRetry, Detail: "not sent: the queue is closing", Retry: now}, leaseEnd)
+		return
+	}
+	needed, why, err := q.worker.outbox.Needed(ctx, d)
+	if err != nil {
+		// Sending now might page somebody after their acknowledgement. The lease
+		// ends and the page comes back.
+		q.worker.log.ErrorContext(ctx, "outbox failed, page waits for its lease to end", "receiver", q.label(), "page", d.Page.Key(), "err", err)
+		return
+	}
+	o := watchbill.Outcome{Delivery: d, Result: watchbill.ResultDropped, Detail: why}
+	if needed {
+		o.Result, o.Detail = n.Send(context.WithoutCancel(ctx), d)
+	}
+	o.At = time.Now()
+	switch o.Result {
+	case watchbill.ResultDelivered:
+		q.worker.lateness.Observe(max(o.At.Sub(d.Page.Due), 0).Seconds())
+	case watchbill.ResultRetry:
+		o.Retry = o.At.Add(retryAfter(d.Attempt))
+	case watchbill.ResultRefused:
+		o.Retry = o.At.Add(refusedWait)
+	case watchbill.ResultDropped:
+	}
+	q.worker.attempts.WithLabelValues(q.label(), string(o.Result)).Inc()
+	q.report(ctx, o)
+	q.finish(ctx, o, leaseEnd)
+}
+
+func (q *queue) report(ctx context.Context, o watchbill.Outcome) {
+	log := q.worker.log.With("receiver", q.label(), "page", o.Delivery.Page.Key(), "attempt", o.Delivery.Attempt, "detail", o.Detail)
+	switch o.Result {
+	case watchbill.ResultDelivered:
+		log.InfoContext(ctx, "page delivered")
+	case watchbill.ResultDropped:
+		log.InfoContext(ctx, "page not needed any more")
+	case watchbill.ResultRetry:
+		log.WarnContext(ctx, "page failed, will be retried", "retry", o.Retry)
+	case watchbill.ResultRefused:
+		log.ErrorContext(ctx, "page refused by its receiver, the next method is used", "retry", o.Retry)
+	}
+}
+
+// finish records a result, and tries again for as long as the lease lasts. What
+// happened has happened, so it does not stop with the worker's context.
+func (q *queue) finish(ctx context.Context, o watchbill.Outcome, leaseEnd time.Time) {
+	storeCtx, cancel := context.WithDeadline(context.WithoutCancel(ctx), leaseEnd)
+	defer cancel()
+	for {
+		err := q.worker.outbox.Finish(storeCtx, o)
+		if err == nil {
+			delete(q.unrecorded, o.Delivery.ID)
+			return
+		}
+		q.worker.log.ErrorContext(ctx, "outbox failed, result is not recorded yet", "receiver", q.label(), "page", o.Delivery.Page.Key(), "err", err)
+		if ctx.Err() != nil && time.Since(o.At) > closingTime || !wait(storeCtx, storeRetry) {
+			break
+		}
+	}
+	if o.Result == watchbill.ResultDelivered || o.Result == watchbill.ResultDropped {
+		q.unrecorded[o.Delivery.ID] = o
+	}
+}
+
+// sleep waits for a wake-up, for the next due page, or for the next look.
+func (q *queue) sleep(ctx context.Context, failing bool) {
+	pause := pollEvery
+	if failing {
+		pause = storeRetry
+	} else if next, err := q.worker.outbox.NextDue(ctx, q.selects(q.worker.current())); err != nil {
+		pause = storeRetry
+	} else if !next.IsZero() {
+		pause = min(pause, time.Until(next))
+	}
+	// If the store says that something is due, yet the claim found nothing, another
+	// process has it or the store's clock is behind ours: do not spin.
+	t := time.NewTimer(max(pause, shortestPause))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-q.wake:
+	case <-ctx.Done():
+	}
+}
+
+// label is the receiver's name as a label and in logs.
+func (q *queue) label() string { return cmp.Or(q.method, unknownReceiver) }
