@@ -1,7 +1,10 @@
 package watchbill
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -34,9 +37,11 @@ type Incident struct {
 	Title       string     `json:"title"` // what is broken, in users' words
 	Labels      Labels     `json:"labels"`
 	Annotations Labels     `json:"annotations"`
-	Runbook     string     `json:"runbook,omitempty"` // name or URL
-	Path        Path       `json:"path"`              // frozen when it opened
-	PageReason  string     `json:"page_reason"`       // why the present generation pages
+	Runbook     string     `json:"runbook,omitempty"`   // name or URL
+	Path        Path       `json:"path"`                // frozen when it opened
+	PageReason  string     `json:"page_reason"`         // why the present generation pages
+	PathBegan   time.Time  `json:"path_began,omitzero"` // when step 0 of this generation was due
+	HeldBy      string     `json:"held_by,omitempty"`   // the mute that holds its pages back
 
 	OpenedAt       time.Time  `json:"opened_at"`
 	AcknowledgedAt time.Time  `json:"acknowledged_at,omitzero"`
@@ -114,6 +119,51 @@ type Event struct {
 	Data     json.RawMessage `json:"data,omitempty"`
 	Prev     string          `json:"prev"`
 	Hash     string          `json:"hash"`
+}
+
+// Sum returns the SHA-256, in hexadecimal, of the event as JSON without its own
+// hash. Prev is part of it, so that each event vouches for all before it.
+func (e Event) Sum() string {
+	e.Hash = ""
+	e.At = e.At.UTC()
+	b, err := json.Marshal(e)
+	if err != nil { // only Data could fail, and it was JSON when it was stored
+		b = fmt.Append(nil, e.Incident, e.Seq, e.At, e.Kind, e.Actor, e.Via, e.Text, e.Prev, string(e.Data))
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Record makes e the next event of the incident: it gets the next number and
+// is chained to the one before. The incident must have its id.
+func (inc *Incident) Record(e Event) Event {
+	inc.Seq++
+	e.Incident, e.Seq, e.Prev = inc.ID, inc.Seq, inc.Head
+	e.At = e.At.UTC()
+	e.Hash = e.Sum()
+	inc.Head = e.Hash
+	return e
+}
+
+// VerifyChain checks that events are one unbroken chain from the first event
+// to head. It returns nil, or what is wrong and at which event.
+func VerifyChain(events []Event, head string) error {
+	prev := ""
+	for i, e := range events {
+		switch {
+		case e.Seq != int64(i)+1:
+			return fmt.Errorf("event %d of %s is missing: found %d in its place", i+1, e.Incident, e.Seq)
+		case e.Prev != prev:
+			return fmt.Errorf("event %d of %s does not follow the one before it", e.Seq, e.Incident)
+		case e.Hash != e.Sum():
+			return fmt.Errorf("event %d of %s was altered after it was written", e.Seq, e.Incident)
+		}
+		prev = e.Hash
+	}
+	if prev != head {
+		return fmt.Errorf("the chain ends after %d events, not where its incident says", len(events))
+	}
+	return nil
 }
 
 // ActorSelf is the actor of what the daemon did by itself.

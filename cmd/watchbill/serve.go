@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"watchbill/internal/daemon"
+)
+
+func (a *app) serve() *cobra.Command {
+	level := slog.LevelInfo
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon until it is told to stop",
+		Long: "Run the daemon with the configuration that --config names. SIGHUP, or POST /-/reload, reads the\n" +
+			"configuration again; a configuration with mistakes changes nothing. SIGTERM and SIGINT stop it;\n" +
+			"what was not sent by then is sent after the next start.",
+		Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			logger := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+			d, err := daemon.New(c.Context(), daemon.Options{Load: a.load, Logger: logger, Terminal: a.stdout, Version: buildVersion()})
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), d)
+		},
+	}
+	c.Flags().TextVar(&level, "log-level", level, "debug, info, warn or error")
+	return c
+}
+
+// serve runs a daemon and reloads it on SIGHUP.
+func serve(ctx context.Context, d *daemon.Daemon) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+				_ = d.Reload(ctx) // it logs and counts its own failure; the old configuration stays
+			}
+		}
+	}()
+	return d.Run(ctx)
+}
+
+// buildVersion is the module's version as it was built.
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
+}

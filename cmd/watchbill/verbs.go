@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"watchbill"
+	"watchbill/internal/config"
+	"watchbill/internal/daemon"
+)
+
+func (a *app) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			v := map[string]string{"version": buildVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			text := func() {
+				fmt.Fprintf(a.stdout, "watchbill %s (%s, %s)\n", v["version"], v["go"], v["platform"])
+			}
+			return a.print(v, text, text)
+		},
+	}
+}
+
+func (a *app) initVerb() *cobra.Command {
+	return &cobra.Command{
+		Use: "init DIR", Short: "Write a commented configuration to start from",
+		Long: "Write watchbill.yaml and the files it names into DIR, with comments. Nothing is overwritten.",
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, dir []string) error {
+			if err := config.Init(dir[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stdout, "wrote %s/watchbill.yaml\nnext: edit it, then run: watchbill check %s/watchbill.yaml\n", dir[0], dir[0])
+			return nil
+		},
+	}
+}
+
+func (a *app) check() *cobra.Command {
+	strict := false
+	c := &cobra.Command{
+		Use: "check [FILE]", Short: "Find every mistake in a configuration",
+		Long: "Read a configuration and everything it names, and print all mistakes and warnings with their place,\n" +
+			"the line and an advice. Exits 1 on a mistake, and 3 on warnings alone when --strict is given.",
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, file []string) error {
+			if len(file) == 1 {
+				a.config = file[0]
+			}
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			if err := daemon.Check(cfg); err != nil {
+				return err
+			}
+			cfg.Warnings.Print(a.stderr)
+			fmt.Fprintf(a.stdout, "%s is valid: %d services, %d people, %d receivers, %d warnings\n",
+				a.config, len(cfg.Services), len(cfg.People), len(cfg.Notify.Receivers), len(cfg.Warnings))
+			if strict && len(cfg.Warnings) > 0 {
+				return errWarnings
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&strict, "strict", false, "exit 3 when there are warnings")
+	return c
+}
+
+func (a *app) explain() *cobra.Command {
+	at := ""
+	c := &cobra.Command{
+		Use:   "explain NAME=VALUE…",
+		Short: "Say who would be paged for an alert, when and why",
+		Long: "Say who would be paged for an alert with these labels at an instant, when, by which method and why.\n" +
+			"With --config it answers from the configuration alone; without, it asks the daemon, which also knows\n" +
+			"silences and open incidents. A word without = is the alert's name.",
+		Example: "  watchbill explain --config watchbill.yaml service=checkout severity=page --at 2026-11-29T03:15:00Z",
+		Args:    args(cobra.MinimumNArgs(1)),
+		RunE: func(c *cobra.Command, words []string) error {
+			labels, err := parseLabels(words)
+			if err != nil {
+				return usageError{err}
+			}
+			when := time.Now()
+			if at != "" {
+				if when, err = time.Parse(time.RFC3339, at); err != nil {
+					return usageError{fmt.Errorf("--at %q is not a time like 2026-11-29T03:15:00Z", at)}
+				}
+			}
+			var x daemon.Explanation
+			if c.Flags().Changed("config") || a.getenv("WATCHBILL_CONFIG") != "" {
+				x, err = a.explainFile(labels, when.UTC())
+			} else {
+				x, err = a.explainLive(c, labels, when.UTC())
+			}
+			if err != nil {
+				return err
+			}
+			text := func() { fmt.Fprint(a.stdout, x.Text()) }
+			return a.print(x, text, text)
+		},
+	}
+	c.Flags().StringVar(&at, "at", "", "`TIME` at which it fires, like 2026-11-29T03:15:00Z (default now)")
+	return c
+}
+
+func (a *app) explainFile(labels watchbill.Labels, at time.Time) (daemon.Explanation, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return daemon.Explanation{}, err
+	}
+	return daemon.Explain(cfg, labels, at)
+}
+
+func (a *app) explainLive(c *cobra.Command, labels watchbill.Labels, at time.Time) (x daemon.Explanation, err error) {
+	client, err := a.client()
+	if err != nil {
+		return x, err
+	}
+	return x, client.Explain(c.Context(), labels, at, &x)
+}

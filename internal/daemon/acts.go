@@ -1,0 +1,174 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"watchbill"
+	"watchbill/incident"
+	"watchbill/internal/store"
+	"watchbill/internal/web"
+	"watchbill/router"
+)
+
+// List returns incidents, newest first.
+func (f *flow) List(ctx context.Context, state string, limit int) ([]watchbill.Incident, error) {
+	var all []watchbill.Incident
+	err := f.store.View(ctx, func(tx *store.Tx) (err error) {
+		all, err = tx.Incidents(state, limit)
+		return err
+	})
+	return all, err
+}
+
+// Show returns an incident with everything that happened to it.
+func (f *flow) Show(ctx context.Context, id watchbill.IncidentID) (web.IncidentView, error) {
+	var v web.IncidentView
+	err := f.store.View(ctx, func(tx *store.Tx) error {
+		inc, err := tx.Incident(id)
+		if err != nil {
+			return err
+		}
+		v.Incident = inc
+		if v.Timeline, err = tx.Events(id); err != nil {
+			return err
+		}
+		alerts, err := tx.AlertsOf(id)
+		if err != nil {
+			return err
+		}
+		for _, a := range alerts {
+			v.Alerts = append(v.Alerts, a.Alert)
+		}
+		pages, err := tx.PagesOf(id)
+		if err != nil {
+			return err
+		}
+		for _, p := range pages {
+			v.Pages = append(v.Pages, web.PageView{Key: p.Key(), Page: p.Page, State: p.State, Attempts: p.Attempt})
+		}
+		timers, err := tx.TimersOf(id)
+		if err != nil {
+			return err
+		}
+		for _, tm := range timers {
+			v.Next = append(v.Next, web.NextView{What: string(tm.Kind), Step: tm.Step, At: tm.Due})
+		}
+		return nil
+	})
+	return v, err
+}
+
+// Acknowledge records that a person takes an incident.
+func (f *flow) Acknowledge(ctx context.Context, id watchbill.IncidentID, who web.Actor, note string) (watchbill.Incident, error) {
+	return f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {
+		told, err := w.told(inc)
+		if err != nil {
+			return incident.Effect{}, err
+		}
+		return w.life.Acknowledge(w.now, inc, incident.Actor(who), slices.Contains(told, who.Person), note)
+	})
+}
+
+// Note records a person's words on an incident.
+func (f *flow) Note(ctx context.Context, id watchbill.IncidentID, who web.Actor, text string) (watchbill.Incident, error) {
+	return f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {
+		return w.life.Note(w.now, inc, incident.Actor(who), text)
+	})
+}
+
+// Resolve records that a person holds an incident for over.
+func (f *flow) Resolve(ctx context.Context, id watchbill.IncidentID, who web.Actor, r web.ResolveRequest) (watchbill.Incident, error) {
+	return f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {
+		firing, err := w.firing(id)
+		if err != nil {
+			return incident.Effect{}, err
+		}
+		return w.life.Resolve(w.now, inc, incident.Resolution{By: incident.Actor(who), Reason: r.Reason, Firing: len(firing), Quiet: r.QuietUntil})
+	})
+}
+
+func (f *flow) act(ctx context.Context, id watchbill.IncidentID, do func(*work, watchbill.Incident) (incident.Effect, error)) (watchbill.Incident, error) {
+	var inc watchbill.Incident
+	err := f.update(ctx, func(w *work) error {
+		before, err := w.tx.Incident(id)
+		if err != nil {
+			return err
+		}
+		e, err := do(w, before)
+		if err != nil {
+			return err
+		}
+		if err := w.apply(e, nil, nil); err != nil {
+			return err
+		}
+		inc, err = w.tx.Incident(id)
+		return err
+	})
+	return inc, err
+}
+
+// Silences returns the silences that have not ended, and those that ended in
+// the last five days, as Alertmanager keeps them.
+func (f *flow) Silences(ctx context.Context) ([]watchbill.Silence, error) {
+	var all []watchbill.Silence
+	err := f.store.View(ctx, func(tx *store.Tx) (err error) {
+		all, err = tx.Silences(time.Now().Add(-5 * 24 * time.Hour))
+		return err
+	})
+	return all, err
+}
+
+// Silence returns one silence.
+func (f *flow) Silence(ctx context.Context, id string) (s watchbill.Silence, err error) {
+	err = f.store.View(ctx, func(tx *store.Tx) error {
+		s, err = tx.Silence(id)
+		return err
+	})
+	return s, err
+}
+
+// PutSilence creates a silence, or changes the one whose id it has. Its author
+// is who sends it, whatever it says.
+func (f *flow) PutSilence(ctx context.Context, who web.Actor, s watchbill.Silence) (watchbill.Silence, error) {
+	err := f.update(ctx, func(w *work) error {
+		s.CreatedBy, s.UpdatedAt = string(who.Person), w.now
+		if err := router.ValidateSilence(s, w.now); err != nil {
+			return err
+		}
+		if s.ID == "" {
+			s.ID = uuid.NewString()
+		} else if _, err := w.tx.Silence(s.ID); err != nil {
+			return err
+		}
+		if err := w.tx.HastenRechecks(w.now); err != nil {
+			return err
+		}
+		return w.tx.PutSilence(s)
+	})
+	return s, err
+}
+
+// ExpireSilence ends a silence now.
+func (f *flow) ExpireSilence(ctx context.Context, id string) error {
+	return f.update(ctx, func(w *work) error {
+		s, err := w.tx.Silence(id)
+		if err != nil {
+			return err
+		}
+		if !s.EndsAt.After(w.now) {
+			return nil
+		}
+		s.EndsAt, s.UpdatedAt = w.now, w.now
+		if s.StartsAt.After(w.now) {
+			s.StartsAt = w.now
+		}
+		if err := w.tx.HastenRechecks(w.now); err != nil {
+			return err
+		}
+		return w.tx.PutSilence(s)
+	})
+}

@@ -1,0 +1,215 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"watchbill"
+	"watchbill/escalation"
+	"watchbill/incident"
+	"watchbill/internal/notify"
+	"watchbill/router"
+	"watchbill/runbooks"
+)
+
+// rooms is one configuration in force: what decides, without anything that
+// runs. A reload replaces it whole. Explain and the live path both work on it.
+type rooms struct {
+	matrix      watchbill.Matrix
+	people      map[watchbill.PersonID]watchbill.Person
+	externalURL string
+	router      *router.Router
+	life        *incident.Life
+	planner     *escalation.Planner
+	runbooks    *runbooks.Library
+	notifier    *notify.Notifier
+}
+
+// opening is what a new incident of an alert starts with, under a verdict.
+func (r *rooms) opening(a watchbill.Alert, v router.Verdict) incident.Opening {
+	o := incident.Opening{
+		Key: v.Key, Alert: a, Service: v.Service, Environment: v.Environment,
+		Activity: v.Activity, Severity: v.Severity, Path: r.planner.Path(v.Activity, v.Service),
+		Why: fmt.Sprintf("%s because %s; %s because %s", v.Activity, v.ActivityReason, v.Severity, v.SeverityReason),
+	}
+	if book, ok := r.runbooks.Find(a.Labels, a.Annotations, v.Activity); ok {
+		o.Runbook = book.Name
+		if o.Runbook == "" {
+			o.Runbook = book.URL
+		}
+	}
+	return o
+}
+
+// firing is one firing of a step of an incident's path.
+type firing struct {
+	n      int
+	step   watchbill.PathStep
+	due    time.Time // when it pages
+	wait   string    // why that is later than planned
+	ok     bool      // false: it never pages
+	next   time.Time // when the next step is planned
+	alerts int       // firing alerts of the incident
+	also   []watchbill.Duty
+	told   []watchbill.PersonID // paged earlier in this generation
+}
+
+// plan says when step n, planned for an instant, pages, and when the next one
+// is planned. It is pure.
+func (r *rooms) plan(inc watchbill.Incident, n int, planned time.Time) firing {
+	s := firing{n: n, alerts: 1}
+	var here, there time.Duration
+	s.step, here = inc.Path.Step(n)
+	_, there = inc.Path.Step(n + 1)
+	s.due, s.wait, s.ok = r.planner.Due(inc.Severity, s.step, planned)
+	s.next = s.due.Add(there - here)
+	return s
+}
+
+// compose returns the pages of a firing, and one line that says who is paged
+// and why. It is pure: the same incident, instant and configuration give the
+// same pages, live and in explain.
+func (r *rooms) compose(inc watchbill.Incident, s firing) (pages []watchbill.Page, summary string) {
+	targets := r.planner.Targets(s.step, s.due)
+	for _, d := range s.also {
+		if !slices.ContainsFunc(targets, func(x watchbill.Duty) bool { return x.Person == d.Person }) {
+			targets = append(targets, d)
+		}
+	}
+	next, _ := inc.Path.Step(s.n + 1)
+	nextPeople := r.planner.Targets(next, s.next)
+	lines := make([]string, 0, len(targets))
+	for _, d := range targets {
+		person := r.people[d.Person]
+		content := r.content(inc, s, d)
+		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone()))
+		content.AlsoTold = r.also(d.Person, targets, s.told)
+		methods := r.notifier.Methods(person, s.due)
+		via := make([]string, len(methods))
+		for i, m := range methods {
+			pages = append(pages, watchbill.Page{
+				Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: d.Person, Role: d.Role,
+				Method: m.Receiver, Due: m.At, Content: content,
+			})
+			via[i] = m.Receiver
+		}
+		lines = append(lines, fmt.Sprintf("%s by %s (%s)", d.Person, strings.Join(via, ", "), d.Reason))
+	}
+	return pages, strings.Join(lines, "; ")
+}
+
+// clock writes an instant for a reader: their own time, then UTC.
+func clock(t time.Time, zone *time.Location) string {
+	if zone == time.UTC {
+		return t.UTC().Format("15:04 UTC")
+	}
+	return t.In(zone).Format("15:04 MST") + " (" + t.UTC().Format("15:04 UTC") + ")"
+}
+
+func (r *rooms) names(duties []watchbill.Duty) string {
+	s := make([]string, len(duties))
+	for i, d := range duties {
+		s[i] = fmt.Sprintf("%s (%s)", d.Person, d.Role)
+	}
+	return strings.Join(s, ", ")
+}
+
+func (r *rooms) also(to watchbill.PersonID, targets []watchbill.Duty, told []watchbill.PersonID) string {
+	var names []string
+	add := func(id watchbill.PersonID) {
+		if id != to && !slices.Contains(names, string(id)) {
+			names = append(names, string(id))
+		}
+	}
+	for _, id := range told {
+		add(id)
+	}
+	for _, d := range targets {
+		add(d.Person)
+	}
+	return strings.Join(names, ", ")
+}
+
+// content is what one person reads.
+func (r *rooms) content(inc watchbill.Incident, s firing, d watchbill.Duty) watchbill.PageContent {
+	person := r.people[d.Person]
+	ann := inc.Annotations
+	c := watchbill.PageContent{
+		Severity: inc.Severity, Service: inc.Service, Environment: inc.Environment,
+		Title: inc.Title, Impact: ann["impact"], Since: inc.OpenedAt, Evidence: evidence(ann, inc.Title),
+		EvidenceURL: ann["dashboard_url"], FirstAction: ann["first_action"],
+		Changes: "not recorded: ask in the release channel",
+		Why:     fmt.Sprintf("you are paged as %s: %s (%s)", d.Role, d.Reason, s.step.Reason),
+		Actions: []watchbill.Action{
+			{Name: "Acknowledge", How: fmt.Sprintf("watchbill incident ack %s", inc.ID)},
+			{Name: "Look", How: fmt.Sprintf("watchbill incident show %s", inc.ID)},
+		},
+		Incident: inc.ID, At: s.due, LocalAt: s.due.In(person.Zone()).Format("Mon 15:04 MST"),
+		Reason: reason(inc, s), To: d.Person, ToName: person.Name, ToEmail: person.Email, Labels: inc.Labels,
+	}
+	if r.externalURL != "" && inc.ID != 0 {
+		c.URL = r.externalURL + "/i/" + inc.ID.String()
+	}
+	if s.alerts > 1 {
+		c.Related = fmt.Sprintf("%d alerts are firing in this incident", s.alerts)
+	}
+	book, ok := r.runbooks.Find(inc.Labels, inc.Annotations, inc.Activity)
+	if !ok {
+		return c
+	}
+	c.Runbook, c.RunbookURL, c.QuickReference = book.Title, book.URL, book.QuickReference
+	if strings.HasPrefix(book.URL, "/") {
+		c.RunbookURL = r.externalURL + book.URL
+	}
+	c.RunbookState = runbooks.State(book, s.due)
+	if c.FirstAction == "" {
+		c.FirstAction = book.FirstAction
+	}
+	return c
+}
+
+// reason says why a page is sent, in the words of the page.
+func reason(inc watchbill.Incident, s firing) string {
+	if s.n == 0 {
+		return inc.PageReason
+	}
+	_, after := inc.Path.Step(s.n)
+	why := fmt.Sprintf("escalated: not acknowledged in %s", short(after))
+	if inc.Generation > 1 {
+		why += "; " + inc.PageReason
+	}
+	return why
+}
+
+// short writes a duration as people do: 5m, 1h30m.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// evidence is the value, the target and the window that the alert states, else
+// its description.
+func evidence(ann watchbill.Labels, title string) string {
+	var parts []string
+	if v := ann["value"]; v != "" {
+		parts = append(parts, v)
+	}
+	if v := ann["target"]; v != "" {
+		parts = append(parts, "target "+v)
+	}
+	if v := ann["window"]; v != "" {
+		parts = append(parts, v)
+	}
+	if len(parts) == 0 && ann["description"] != title {
+		return ann["description"]
+	}
+	return strings.Join(parts, ", ")
+}

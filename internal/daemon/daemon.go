@@ -1,0 +1,292 @@
+// Package daemon wires the rooms together: [New] builds everything that can
+// fail, [Daemon.Run] runs it until its context ends, [Daemon.Reload] replaces
+// the configuration whole or not at all.
+//
+// # The flow
+//
+// The collector's rules and the API hand alerts to flow.Receive; due rows come
+// from flow.timers; what people do comes from the API through flow.Acknowledge
+// and its neighbours. Each is one transaction of the store, in which the
+// router decides, the incident's life says what changes, the planner says who
+// is on duty, and the pages are written to the outbox. The page worker sends
+// from there.
+//
+// # Stopping
+//
+// The parts stop in the order in which signals flow, each within a bound: HTTP
+// finishes its requests, the collector stops evaluating, the timers and the
+// worker stop between two rows, the store closes. Whatever was not sent is a row
+// and is sent after the next start.
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"watchbill"
+	"watchbill/collector"
+	"watchbill/escalation"
+	"watchbill/incident"
+	"watchbill/internal/auth"
+	"watchbill/internal/config"
+	"watchbill/internal/notify"
+	"watchbill/internal/store"
+	"watchbill/internal/web"
+	"watchbill/router"
+	"watchbill/runbooks"
+)
+
+// Options are what a daemon needs from outside. Load and Logger are required.
+type Options struct {
+	Load     func() (*config.Config, error) // reads the configuration; called again by Reload
+	Logger   *slog.Logger
+	Terminal io.Writer    // where the terminal receiver prints; nil discards
+	Listener net.Listener // nil: listen where the configuration says
+	Version  string
+	// DialContext reaches scrape targets and receivers; nil is the network.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Daemon is everything that runs.
+type Daemon struct {
+	o         Options
+	rooms     atomic.Pointer[rooms]
+	reload    sync.Mutex // held while a configuration is replaced
+	registry  *prometheus.Registry
+	stats     *stats
+	store     *store.Store
+	flow      *flow
+	auth      *auth.Auth
+	collector *collector.Collector
+	worker    *notify.Worker
+	listener  net.Listener
+	server    *http.Server
+	wakeTimer chan struct{}
+}
+
+// build makes the rooms of a configuration. It touches nothing that runs.
+func build(cfg *config.Config, o Options) (*rooms, error) {
+	r := &rooms{matrix: cfg.Matrix, externalURL: cfg.ExternalURL, people: map[watchbill.PersonID]watchbill.Person{}}
+	for _, p := range cfg.People {
+		r.people[p.ID] = p
+	}
+	var err error
+	if r.router, err = router.New(cfg.Router); err != nil {
+		return nil, fmt.Errorf("set up the router: %w", err)
+	}
+	r.life = incident.New(cfg.Incident)
+	if r.planner, err = escalation.New(cfg.Escalation); err != nil {
+		return nil, fmt.Errorf("set up escalation: %w", err)
+	}
+	if r.runbooks, _, err = runbooks.New(cfg.Runbooks); err != nil {
+		return nil, fmt.Errorf("read runbooks: %w", err)
+	}
+	r.notifier, err = notify.New(cfg.Notify, notify.Options{
+		Logger: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), Terminal: o.Terminal, DialContext: o.DialContext,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up receivers: %w", err)
+	}
+	return r, nil
+}
+
+// New opens the store and the series, and listens. Everything that can fail has
+// happened when it returns nil.
+func New(ctx context.Context, o Options) (_ *Daemon, err error) {
+	cfg, err := o.Load()
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{o: o, registry: prometheus.NewRegistry(), wakeTimer: make(chan struct{}, 1)}
+	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	d.stats = newStats(d.registry, cmp.Or(o.Version, "unknown"))
+	r, err := build(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	d.rooms.Store(r)
+	if d.store, err = store.Open(ctx, cfg.Store); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	d.registry.MustRegister(newStoreStats(d.store))
+	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, logger: o.Logger, stats: d.stats}
+	d.worker = notify.NewWorker(notify.WorkerOptions{Outbox: outbox{d.flow}, Notifier: r.notifier, Logger: o.Logger, Registerer: d.registry})
+	d.auth = auth.New(cfg.Auth, tokens{d.store}, d.person)
+	d.collector, err = collector.New(cfg.Collector, collector.Options{
+		Dir: filepath.Join(cfg.DataDir, "series"), Logger: o.Logger, Registerer: d.registry,
+		Notify: d.fromRules, DialContext: o.DialContext,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the collector: %w", err)
+	}
+	if d.listener = o.Listener; d.listener == nil {
+		if d.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen); err != nil {
+			return nil, watchbill.Errorf(watchbill.CodeUnavailable, "choose another address with listen: in the configuration", "cannot listen on %s: %v", cfg.Listen, err)
+		}
+	}
+	d.server = &http.Server{
+		Handler: d.web().Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+	}
+	d.stats.reloaded.Set(1)
+	d.stats.reloadTime.SetToCurrentTime()
+	return d, nil
+}
+
+func (d *Daemon) web() *web.Server {
+	return web.New(web.Options{
+		Authenticate: d.auth.Authenticate,
+		Matrix:       func() watchbill.Matrix { return d.rooms.Load().matrix },
+		Receive:      d.flow.Receive,
+		Incidents:    d.flow,
+		Acts:         d.flow,
+		Silences:     d.flow,
+		Explain:      d.flow.explain,
+		Runbook:      d.runbook,
+		Reload:       d.Reload,
+		Ready:        d.ready,
+		Metrics:      promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{Registry: d.registry}),
+		Logger:       d.o.Logger,
+	})
+}
+
+// Addr is where the API listens.
+func (d *Daemon) Addr() net.Addr { return d.listener.Addr() }
+
+// Run runs the daemon until ctx ends or a part fails, then stops all of it.
+func (d *Daemon) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var parts sync.WaitGroup
+	part := func(name string, run func() error) {
+		parts.Go(func() {
+			if err := run(); err != nil && !errors.Is(err, context.Canceled) {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	stopHousekeeping, err := d.housekeeping()
+	if err != nil {
+		return errors.Join(err, d.close())
+	}
+	part("http", func() error {
+		if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	part("collector", func() error { return d.collector.Run(ctx) })
+	part("timers", func() error { d.flow.timers(ctx, d.wakeTimer); return nil })
+	part("pages", func() error { return d.worker.Run(ctx) })
+	d.o.Logger.InfoContext(ctx, "watchbill is on watch", "address", d.listener.Addr().String())
+
+	<-ctx.Done()
+	err = context.Cause(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	drain, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer done()
+	err = errors.Join(err, d.server.Shutdown(drain), stopHousekeeping())
+	parts.Wait()
+	return errors.Join(err, d.store.Close())
+}
+
+// close releases what New opened, when Run is never reached.
+func (d *Daemon) close() error {
+	var errs []error
+	if d.listener != nil {
+		errs = append(errs, d.listener.Close())
+	}
+	if d.collector != nil {
+		errs = append(errs, d.collector.Close())
+	}
+	return errors.Join(append(errs, d.store.Close())...)
+}
+
+// Reload reads the configuration again and puts it in force, whole or not at
+// all: everything that can fail happens before anything live is touched.
+func (d *Daemon) Reload(ctx context.Context) error {
+	d.reload.Lock()
+	defer d.reload.Unlock()
+	err := d.replace()
+	if err != nil {
+		d.stats.reloaded.Set(0)
+		d.o.Logger.ErrorContext(ctx, "the configuration was not reloaded; the old one stays in force", "err", err)
+		return err
+	}
+	d.stats.reloaded.Set(1)
+	d.stats.reloadTime.SetToCurrentTime()
+	d.o.Logger.InfoContext(ctx, "configuration reloaded")
+	return nil
+}
+
+func (d *Daemon) replace() error {
+	cfg, err := d.o.Load()
+	if err != nil {
+		return err
+	}
+	r, err := build(cfg, d.o)
+	if err != nil {
+		return err
+	}
+	if err := d.collector.Reload(cfg.Collector); err != nil { // checks all of it before it changes anything
+		return err
+	}
+	d.rooms.Store(r)
+	d.worker.Reload(r.notifier)
+	d.wake()
+	return nil
+}
+
+// wake tells the timers and the worker to look at their rows.
+func (d *Daemon) wake() {
+	select {
+	case d.wakeTimer <- struct{}{}:
+	default:
+	}
+	d.worker.Wake()
+}
+
+// fromRules takes alerts of the rule engine in.
+func (d *Daemon) fromRules(ctx context.Context, alerts []watchbill.Alert) error {
+	err := d.flow.Receive(ctx, "rules", alerts)
+	if err != nil {
+		d.stats.notifyErrors.Inc()
+	}
+	return err
+}
+
+func (d *Daemon) person(id watchbill.PersonID) (watchbill.Person, bool) {
+	p, ok := d.rooms.Load().people[id]
+	return p, ok
+}
+
+func (d *Daemon) runbook(name string) ([]byte, bool) {
+	book, ok := d.rooms.Load().runbooks.Get(name)
+	return book.Source, ok
+}
+
+// ready proves that the store takes writes.
+func (d *Daemon) ready(ctx context.Context) error {
+	return d.store.Update(ctx, func(tx *store.Tx) error { return tx.Heartbeat(time.Now()) })
+}

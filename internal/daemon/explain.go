@@ -1,0 +1,200 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"watchbill"
+	"watchbill/internal/config"
+	"watchbill/internal/store"
+	"watchbill/router"
+)
+
+// Explanation says who would be paged for an alert at an instant, when and why.
+type Explanation struct {
+	At             time.Time            `json:"at"`
+	Labels         watchbill.Labels     `json:"labels"`
+	Service        string               `json:"service"`
+	Environment    string               `json:"environment"`
+	Activity       watchbill.ActivityID `json:"activity"`
+	ActivityReason string               `json:"activity_reason"`
+	Row            []ExplainedRole      `json:"row"`
+	Severity       watchbill.Severity   `json:"severity"`
+	SeverityReason string               `json:"severity_reason"`
+	Group          string               `json:"group"`
+	Muted          []string             `json:"muted,omitempty"`
+	Joins          string               `json:"joins,omitempty"`
+	Path           string               `json:"path"`
+	Runbook        string               `json:"runbook,omitempty"`
+	Pages          []ExplainedPage      `json:"pages"`
+	Then           string               `json:"then"`
+}
+
+// ExplainedRole is one marked cell of the activity's row.
+type ExplainedRole struct {
+	Role watchbill.RoleID `json:"role"`
+	Mark string           `json:"mark"`
+}
+
+// ExplainedPage is one page that would be sent.
+type ExplainedPage struct {
+	At     time.Time          `json:"at"`
+	Local  string             `json:"local"` // in the person's zone
+	Step   int                `json:"step"`
+	Person watchbill.PersonID `json:"person"`
+	Role   watchbill.RoleID   `json:"role"`
+	Method string             `json:"method"`
+	Reason string             `json:"reason"`
+}
+
+// Explain answers for labels and an instant under a configuration alone: no
+// silence is in force and no incident is open.
+func Explain(cfg *config.Config, labels watchbill.Labels, at time.Time) (Explanation, error) {
+	r, err := build(cfg, Options{})
+	if err != nil {
+		return Explanation{}, err
+	}
+	return r.explain(router.Input{Alert: asked(labels, at), Now: at}, nil), nil
+}
+
+func asked(labels watchbill.Labels, at time.Time) watchbill.Alert {
+	return watchbill.Alert{Labels: labels, StartsAt: at, EndsAt: at.Add(time.Hour)}
+}
+
+// explain answers with what the store knows: silences, what fires, and the
+// incident that the alert would join.
+func (f *flow) explain(ctx context.Context, labels watchbill.Labels, at time.Time) (any, error) {
+	r := f.rooms.Load()
+	in := router.Input{Alert: asked(labels, at), Now: at}
+	var open *watchbill.Incident
+	err := f.store.View(ctx, func(tx *store.Tx) error {
+		all, err := tx.Silences(at)
+		if err != nil {
+			return err
+		}
+		if in.Silences, err = router.NewSilences(all); err != nil {
+			return err
+		}
+		rows, err := tx.ActiveAlerts()
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			in.Active = append(in.Active, row.Alert)
+		}
+		inc, found, err := tx.IncidentByKey(r.router.Decide(in).Key)
+		if found {
+			open = &inc
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.explain(in, open), nil
+}
+
+// explain walks the path as the live path does: the same Decide, opening, plan
+// and compose. It stops after the first repeat of the last step.
+func (r *rooms) explain(in router.Input, open *watchbill.Incident) Explanation {
+	v := r.router.Decide(in)
+	x := Explanation{
+		At: in.Now, Labels: in.Alert.Labels, Service: v.Service, Environment: v.Environment,
+		Activity: v.Activity, ActivityReason: v.ActivityReason, Severity: v.Severity, SeverityReason: v.SeverityReason,
+		Group: v.Key, Pages: []ExplainedPage{},
+	}
+	for _, role := range r.matrix.Roles {
+		if m := r.matrix.Mark(v.Activity, role.ID); m != watchbill.NotMarked {
+			x.Row = append(x.Row, ExplainedRole{role.ID, m.String()})
+		}
+	}
+	for _, m := range v.Mutes {
+		x.Muted = append(x.Muted, m.Reason)
+	}
+	inc := r.life.Open(in.Now, r.opening(in.Alert, v)).Incident
+	x.Path, x.Runbook = inc.Path.Name, inc.Runbook
+	if len(x.Muted) > 0 {
+		x.Then = "nobody is paged while it is muted; what follows is for when the mute ends"
+	}
+	if open != nil && open.State.Live() && !v.Severity.HigherThan(open.Severity) {
+		x.Joins = fmt.Sprintf("%s, which is %s as %s: it joins without a page of its own", open.ID, open.State, open.Severity)
+		x.Then = "see the incident for its next step"
+		return x
+	}
+	if open != nil {
+		x.Joins = fmt.Sprintf("%s, which is %s as %s: its path starts again", open.ID, open.State, open.Severity)
+	}
+	r.walk(inc, in.Now, &x)
+	return x
+}
+
+func (r *rooms) walk(inc watchbill.Incident, at time.Time, x *Explanation) {
+	var told []watchbill.PersonID
+	for n := range len(inc.Path.Steps) + 1 {
+		s := r.plan(inc, n, at)
+		if !s.ok {
+			x.Then = s.wait
+			return
+		}
+		s.told = told
+		pages, _ := r.compose(inc, s)
+		for _, p := range pages {
+			told = append(told, p.Person)
+			why := []string{s.step.Reason, p.Content.Why}
+			if s.wait != "" {
+				why = append(why, s.wait)
+			}
+			x.Pages = append(x.Pages, ExplainedPage{
+				At: p.Due, Local: p.Due.In(r.people[p.Person].Zone()).Format("Mon 15:04:05 MST"), Step: n,
+				Person: p.Person, Role: p.Role, Method: p.Method, Reason: why[len(why)-1],
+			})
+		}
+		at = s.next
+	}
+	slices.SortStableFunc(x.Pages, func(a, b ExplainedPage) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Step, b.Step))
+	})
+	x.Then = cmp.Or(x.Then, fmt.Sprintf("the last step again every %s until somebody acknowledges or it resolves", short(inc.Path.Repeat)))
+}
+
+// Text is the explanation for a person.
+func (x Explanation) Text() string {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("alert", "%s", x.Labels)
+	line("at", "%s", x.At.UTC().Format(time.RFC3339))
+	line("about", "service %s, environment %s", cmp.Or(x.Service, "(none)"), x.Environment)
+	line("activity", "%s: %s", x.Activity, x.ActivityReason)
+	roles := make([]string, len(x.Row))
+	for i, c := range x.Row {
+		roles[i] = fmt.Sprintf("%s (%s)", c.Role, c.Mark)
+	}
+	line("roles", "%s", cmp.Or(strings.Join(roles, ", "), "none marked: the manager answers"))
+	line("severity", "%s: %s", x.Severity, x.SeverityReason)
+	line("group", "%s", x.Group)
+	for _, m := range x.Muted {
+		line("muted", "%s", m)
+	}
+	if x.Joins != "" {
+		line("joins", "%s", x.Joins)
+	}
+	if x.Runbook != "" {
+		line("runbook", "%s", x.Runbook)
+	}
+	line("path", "%s", x.Path)
+	if len(x.Pages) > 0 {
+		b.WriteString("\nstep  UTC                   local time        person    role            method          why\n")
+	}
+	for _, p := range x.Pages {
+		fmt.Fprintf(&b, "%4d  %s  %-16s  %-8s  %-14s  %-14s  %s\n",
+			p.Step, p.At.UTC().Format(time.RFC3339), p.Local, p.Person, p.Role, p.Method, p.Reason)
+	}
+	fmt.Fprintf(&b, "\nthen: %s\n", x.Then)
+	return b.String()
+}

@@ -1,0 +1,404 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"watchbill"
+	"watchbill/incident"
+	"watchbill/internal/store"
+	"watchbill/router"
+)
+
+// flow is the path from an alert to a page, and from a person's act to silence.
+// Each of its entry points is one transaction: the alert's change, its incident,
+// the timers and the outbox rows are on disk together, or none of them is.
+type flow struct {
+	store  *store.Store
+	rooms  *atomic.Pointer[rooms]
+	wake   func() // after a commit: timers and outbox may have work
+	logger *slog.Logger
+	stats  *stats
+}
+
+// work is one transaction at one instant under one configuration.
+type work struct {
+	*rooms
+	tx       *store.Tx
+	now      time.Time
+	silences *router.Silences
+}
+
+// update runs fn in a transaction. Whoever waits for due rows is woken after
+// the commit.
+func (f *flow) update(ctx context.Context, fn func(*work) error) error {
+	rooms, now := f.rooms.Load(), time.Now().UTC()
+	begun := time.Now()
+	err := f.store.Update(ctx, func(tx *store.Tx) error {
+		all, err := tx.Silences(now)
+		if err != nil {
+			return err
+		}
+		silences, err := router.NewSilences(all)
+		if err != nil {
+			return err
+		}
+		return fn(&work{rooms: rooms, tx: tx, now: now, silences: silences})
+	})
+	f.stats.commits.Observe(time.Since(begun).Seconds())
+	if err == nil {
+		f.wake()
+	}
+	return err
+}
+
+// Receive takes alerts in. It returns nil once what they changed is on disk.
+func (f *flow) Receive(ctx context.Context, source string, alerts []watchbill.Alert) error {
+	err := f.update(ctx, func(w *work) error {
+		for _, a := range alerts {
+			a.Source = source
+			if err := w.receive(a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		f.stats.received.Add(float64(len(alerts)))
+	}
+	return err
+}
+
+// receive takes one alert in: it ends, goes on, or begins.
+func (w *work) receive(a watchbill.Alert) error {
+	old, known, err := w.tx.Alert(a.Fingerprint())
+	if err != nil {
+		return err
+	}
+	firing := known && !old.Ended
+	a = w.complete(a, old, firing)
+	switch {
+	case a.Resolved(w.now) && !firing:
+		return nil // it was never here, or its end was recorded
+	case a.Resolved(w.now):
+		old.Alert = a
+		return w.end(old)
+	case firing:
+		return w.goOn(old, a)
+	}
+	if err := w.alive(a); err != nil {
+		return err
+	}
+	return w.begin(store.AlertRow{Alert: a})
+}
+
+// complete fills in what a source may leave out, with Alertmanager's meaning: no
+// start is now, no end is the resolve timeout from now, and an alert that goes
+// on keeps its first start.
+func (w *work) complete(a watchbill.Alert, old store.AlertRow, firing bool) watchbill.Alert {
+	a.UpdatedAt = w.now
+	if a.StartsAt.IsZero() {
+		a.StartsAt = w.now
+		if !a.EndsAt.IsZero() && a.EndsAt.Before(w.now) {
+			a.StartsAt = a.EndsAt
+		}
+	}
+	if firing && old.StartsAt.Before(a.StartsAt) {
+		a.StartsAt = old.StartsAt
+	}
+	if a.EndsAt.IsZero() {
+		a.EndsAt = w.now.Add(w.router.ResolveTimeout())
+	}
+	return a
+}
+
+// alive sets the timer that ends the alert if its source falls silent.
+func (w *work) alive(a watchbill.Alert) error {
+	return w.tx.SetTimer(watchbill.Timer{Kind: watchbill.TimerAlertEnd, Alert: a.Fingerprint(), Due: a.EndsAt})
+}
+
+// goOn takes a re-send in. One that changes nothing writes nothing: a later end
+// counts as a change only once half of the span that it grants has gone by, so
+// that a source which re-sends every minute costs one write in two.
+func (w *work) goOn(old store.AlertRow, a watchbill.Alert) error {
+	later := a.EndsAt.Sub(old.EndsAt)
+	same := a.Annotations.String() == old.Annotations.String() && a.GeneratorURL == old.GeneratorURL
+	if same && later >= 0 && later < a.EndsAt.Sub(w.now)/2 {
+		return nil
+	}
+	if later < 0 && same { // a shorter span never ends an alert earlier than promised before
+		return nil
+	}
+	old.Alert = a
+	if err := w.alive(a); err != nil {
+		return err
+	}
+	return w.tx.PutAlert(old)
+}
+
+// begin decides about an alert that began to fire, or that was muted until now.
+func (w *work) begin(row store.AlertRow) error {
+	v, err := w.decide(row.Alert)
+	if err != nil {
+		return err
+	}
+	inc, found, err := w.tx.IncidentByKey(v.Key)
+	if err != nil {
+		return err
+	}
+	// What is only inhibited still belongs to the incident of its group: it is
+	// attached there, so that the incident does not end before it, and pages
+	// nobody.
+	attach := found && inc.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(inc.Severity)
+	if v.Muted() && !attach {
+		row.Muted = v.MuteReason()
+		if err := w.tx.PutAlert(row); err != nil {
+			return err
+		}
+		return w.tx.SetTimer(watchbill.Timer{Kind: watchbill.TimerRecheck, Alert: row.Fingerprint(), Due: recheckAt(v, w.now)})
+	}
+	var e incident.Effect
+	if found {
+		e = w.life.Join(w.now, inc, row.Alert, v.Severity)
+	} else if e, err = w.opening(row.Alert, v); err != nil {
+		return err
+	}
+	row.Muted = ""
+	return w.apply(e, &row, nil)
+}
+
+// recheckAt is when a muted alert is decided again: when the mute ends, if that
+// is known, and within a minute in any case, since what inhibits it may end.
+func recheckAt(v router.Verdict, now time.Time) time.Time {
+	at := now.Add(time.Minute)
+	for _, m := range v.Mutes {
+		if !m.Until.IsZero() && m.Until.Before(at) {
+			at = m.Until
+		}
+	}
+	return at
+}
+
+func (w *work) decide(a watchbill.Alert) (router.Verdict, error) {
+	in := router.Input{Alert: a, Now: w.now, Silences: w.silences}
+	if w.router.NeedsActive(a) {
+		active, err := w.tx.ActiveAlerts()
+		if err != nil {
+			return router.Verdict{}, err
+		}
+		for _, row := range active {
+			in.Active = append(in.Active, row.Alert)
+		}
+	}
+	return w.router.Decide(in), nil
+}
+
+func (w *work) opening(a watchbill.Alert, v router.Verdict) (incident.Effect, error) {
+	last, found, err := w.tx.LastIncident(v.Key)
+	if err != nil {
+		return incident.Effect{}, err
+	}
+	o := w.rooms.opening(a, v)
+	if found {
+		o.Previous = last.ID
+	}
+	return w.life.Open(w.now, o), nil
+}
+
+// end records that an alert ended.
+func (w *work) end(row store.AlertRow) error {
+	row.Ended, row.Muted = true, ""
+	fp := row.Fingerprint()
+	if err := w.tx.CancelAlertTimers(fp, watchbill.TimerAlertEnd, watchbill.TimerRecheck); err != nil {
+		return err
+	}
+	// What this alert inhibited may page now.
+	if err := w.tx.HastenRechecks(w.now); err != nil {
+		return err
+	}
+	if row.Incident == 0 {
+		return w.tx.PutAlert(row)
+	}
+	inc, err := w.tx.Incident(row.Incident)
+	if err != nil {
+		return err
+	}
+	if inc.State == watchbill.StateClosed {
+		return w.tx.PutAlert(row)
+	}
+	if err := w.tx.PutAlert(row); err != nil {
+		return err
+	}
+	firing, err := w.firing(inc.ID)
+	if err != nil {
+		return err
+	}
+	var rest watchbill.Severity
+	for _, a := range firing {
+		if sev := w.router.Severity(a.Labels); sev.HigherThan(rest) {
+			rest = sev
+		}
+	}
+	return w.apply(w.life.AlertEnded(w.now, inc, row.Alert, len(firing), rest), nil, nil)
+}
+
+func (w *work) firing(id watchbill.IncidentID) ([]watchbill.Alert, error) {
+	rows, err := w.tx.AlertsOf(id)
+	if err != nil {
+		return nil, err
+	}
+	var firing []watchbill.Alert
+	for _, r := range rows {
+		if !r.Ended {
+			firing = append(firing, r.Alert)
+		}
+	}
+	return firing, nil
+}
+
+// apply stores an effect: the incident with its events, the alert that caused
+// it, the timers, and the first step of a new generation, which also pages the
+// people in also.
+func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Duty) error {
+	inc := e.Incident
+	if err := w.tx.PutIncident(&inc, e.Events...); err != nil {
+		return err
+	}
+	if row != nil {
+		row.Incident = inc.ID
+		if err := w.tx.PutAlert(*row); err != nil {
+			return err
+		}
+	}
+	if e.Stop {
+		if _, err := w.tx.DropPages(inc.ID); err != nil {
+			return err
+		}
+		e.Cancel = append(e.Cancel, watchbill.TimerStep)
+	}
+	if err := w.tx.CancelTimers(inc.ID, e.Cancel...); err != nil {
+		return err
+	}
+	for _, tm := range e.Set {
+		tm.Incident = inc.ID
+		if err := w.tx.SetTimer(tm); err != nil {
+			return err
+		}
+	}
+	if !e.Page {
+		return nil
+	}
+	return w.step(inc, 0, w.now, also)
+}
+
+// step fires step n of the path, planned for an instant, or puts it off to when
+// it may page.
+func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []watchbill.Duty) error {
+	at := planned
+	if w.now.Sub(planned) > late { // the process was down: do not fire the missed steps in one burst
+		at = w.now
+	}
+	s := w.plan(inc, n, at)
+	if !s.ok {
+		return w.tx.PutIncident(&inc, w.event(watchbill.EventQueued, "%s", s.wait))
+	}
+	if s.due.After(w.now) {
+		if err := w.tx.SetTimer(stepTimer(inc, n, s.due)); err != nil {
+			return err
+		}
+		return w.tx.PutIncident(&inc, w.event(watchbill.EventQueued, "step %d waits until %s: %s", n, s.due.Format(time.RFC3339), s.wait))
+	}
+	firing, err := w.firing(inc.ID)
+	if err != nil {
+		return err
+	}
+	held, err := w.held(&inc, n, firing)
+	if err != nil || held {
+		return err
+	}
+	told, err := w.told(inc)
+	if err != nil {
+		return err
+	}
+	s.also, s.alerts, s.told = also, len(firing), told
+	pages, summary := w.compose(inc, s)
+	for _, p := range pages {
+		if err := w.tx.PutPage(p); err != nil {
+			return err
+		}
+	}
+	if err := w.tx.SetTimer(stepTimer(inc, n+1, s.next)); err != nil {
+		return err
+	}
+	return w.tx.PutIncident(&inc, w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary))
+}
+
+// late is how far behind its due time a step counts as missed, so that the next
+// one is counted from when it fired.
+const late = 30 * time.Second
+
+func stepTimer(inc watchbill.Incident, n int, due time.Time) watchbill.Timer {
+	return watchbill.Timer{Kind: watchbill.TimerStep, Incident: inc.ID, Generation: inc.Generation, Step: n, Due: due}
+}
+
+func (w *work) event(kind watchbill.EventKind, format string, args ...any) watchbill.Event {
+	return watchbill.Event{At: w.now, Kind: kind, Actor: watchbill.ActorSelf, Text: fmt.Sprintf(format, args...)}
+}
+
+// held puts a step off while everything that fires is muted, by a silence that
+// was made after the incident opened. It is looked at again when the mute ends,
+// and within a minute.
+func (w *work) held(inc *watchbill.Incident, n int, firing []watchbill.Alert) (bool, error) {
+	until, why := time.Time{}, ""
+	for _, a := range firing {
+		v, err := w.decide(a)
+		if err != nil {
+			return false, err
+		}
+		if !v.Muted() {
+			until, why = time.Time{}, ""
+			break
+		}
+		at := recheckAt(v, w.now)
+		if until.IsZero() || at.Before(until) {
+			until, why = at, cmp.Or(why, v.MuteReason())
+		}
+	}
+	if until.IsZero() {
+		if inc.HeldBy != "" {
+			inc.HeldBy = ""
+			return false, w.tx.PutIncident(inc, w.event(watchbill.EventQueued, "no longer held"))
+		}
+		return false, nil
+	}
+	if err := w.tx.SetTimer(stepTimer(*inc, n, until)); err != nil {
+		return true, err
+	}
+	if inc.HeldBy == why {
+		return true, nil
+	}
+	inc.HeldBy = why
+	return true, w.tx.PutIncident(inc, w.event(watchbill.EventQueued, "step %d is held: %s", n, why))
+}
+
+// told returns who was paged in this generation already.
+func (w *work) told(inc watchbill.Incident) ([]watchbill.PersonID, error) {
+	if inc.ID == 0 {
+		return nil, nil
+	}
+	rows, err := w.tx.PagesOf(inc.ID)
+	if err != nil {
+		return nil, err
+	}
+	var told []watchbill.PersonID
+	for _, p := range rows {
+		if p.Generation == inc.Generation {
+			told = append(told, p.Person)
+		}
+	}
+	return told, nil
+}

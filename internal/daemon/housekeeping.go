@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-co-op/gocron/v2"
+
+	"watchbill"
+	"watchbill/internal/store"
+)
+
+// housekeeping starts the jobs that nobody waits for: no page depends on one of
+// them. It returns the function that stops them.
+func (d *Daemon) housekeeping() (stop func() error, err error) {
+	s, err := gocron.NewScheduler(gocron.WithStopTimeout(5 * time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("set up housekeeping: %w", err)
+	}
+	jobs := map[string]func(context.Context){"verify the audit chain": d.verifyChains, "count stale runbooks": d.countStale}
+	for name, job := range jobs {
+		_, err := s.NewJob(gocron.DurationJob(6*time.Hour), gocron.NewTask(job),
+			gocron.WithName(name), gocron.WithSingletonMode(gocron.LimitModeReschedule), gocron.WithStartAt(gocron.WithStartImmediately()))
+		if err != nil {
+			return nil, fmt.Errorf("schedule %q: %w", name, err)
+		}
+	}
+	s.Start()
+	return s.Shutdown, nil
+}
+
+func (d *Daemon) verifyChains(ctx context.Context) {
+	broken, err := VerifyChains(ctx, d.store, func(id watchbill.IncidentID, err error) {
+		d.o.Logger.ErrorContext(ctx, "the event chain of an incident does not verify", "incident", id.String(), "err", err)
+	})
+	if err != nil {
+		d.o.Logger.ErrorContext(ctx, "cannot verify event chains", "err", err)
+		return
+	}
+	d.stats.broken.Set(float64(broken.Broken))
+	d.stats.audited.SetToCurrentTime()
+}
+
+func (d *Daemon) countStale(context.Context) {
+	d.stats.staleBooks.Set(float64(len(d.rooms.Load().runbooks.Stale(time.Now()))))
+}
+
+// Audit counts what was verified.
+type Audit struct {
+	Incidents int
+	Events    int
+	Broken    int
+}
+
+// VerifyChains checks the event chain of every incident and calls report for
+// each that is broken.
+func VerifyChains(ctx context.Context, s *store.Store, report func(watchbill.IncidentID, error)) (Audit, error) {
+	var a Audit
+	err := s.View(ctx, func(tx *store.Tx) error {
+		return tx.Chains(func(id watchbill.IncidentID, head string, events []watchbill.Event) error {
+			a.Incidents++
+			a.Events += len(events)
+			if err := watchbill.VerifyChain(events, head); err != nil {
+				a.Broken++
+				report(id, err)
+			}
+			return nil
+		})
+	})
+	return a, err
+}

@@ -1,0 +1,153 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"watchbill"
+	"watchbill/internal/notify"
+	"watchbill/internal/store"
+)
+
+// outbox is the flow as the page worker sees it: [notify.Outbox] over the store.
+type outbox struct{ *flow }
+
+func claim(c notify.Claim) store.Claim {
+	return store.Claim{Method: c.Method, Known: c.Known, Now: c.Now, Lease: c.Lease, Limit: c.Limit}
+}
+
+// Claim leases due pages. It reads first: an idle round must not write.
+func (o outbox) Claim(ctx context.Context, c notify.Claim) ([]watchbill.Delivery, error) {
+	next, err := o.NextDue(ctx, c)
+	if err != nil || next.IsZero() || next.After(c.Now) {
+		return nil, err
+	}
+	var claimed []watchbill.Delivery
+	err = o.store.Update(ctx, func(tx *store.Tx) (err error) {
+		claimed, err = tx.ClaimPages(claim(c))
+		return err
+	})
+	return claimed, err
+}
+
+// NextDue returns when the next page of a claim's selection can be claimed.
+func (o outbox) NextDue(ctx context.Context, c notify.Claim) (time.Time, error) {
+	var next time.Time
+	err := o.store.View(ctx, func(tx *store.Tx) (err error) {
+		next, err = tx.NextPage(claim(c))
+		return err
+	})
+	return next, err
+}
+
+// Needed reports whether a page must still be sent, or why not.
+func (o outbox) Needed(ctx context.Context, d watchbill.Delivery) (bool, string, error) {
+	var inc watchbill.Incident
+	var row store.PageRow
+	err := o.store.View(ctx, func(tx *store.Tx) (err error) {
+		if inc, err = tx.Incident(d.Page.Incident); err != nil {
+			return err
+		}
+		row, _, err = tx.Page(d.ID)
+		return err
+	})
+	switch {
+	case err != nil:
+		return false, "", err
+	case row.State != "pending":
+		return false, "it is " + row.State, nil
+	case row.Attempt != d.Attempt:
+		return false, fmt.Sprintf("attempt %d has begun", row.Attempt), nil
+	case inc.Generation != d.Page.Generation:
+		return false, fmt.Sprintf("generation %d has begun", inc.Generation), nil
+	case inc.State != watchbill.StateOpen:
+		return false, fmt.Sprintf("%s is %s", inc.ID, inc.State), nil
+	}
+	return true, "", nil
+}
+
+// Finish records the result of an attempt. A page that its receiver refused
+// makes the person's next method due at once; after the last method, the next
+// step of the path.
+func (o outbox) Finish(ctx context.Context, out watchbill.Outcome) error {
+	return o.update(ctx, func(w *work) error {
+		if err := w.tx.FinishAttempt(out); err != nil {
+			return err
+		}
+		inc, err := w.tx.Incident(out.Delivery.Page.Incident)
+		if err != nil {
+			return err
+		}
+		p := out.Delivery.Page
+		what := fmt.Sprintf("%s by %s, attempt %d (%s)", p.Person, p.Method, out.Delivery.Attempt, p.Key())
+		switch out.Result {
+		case watchbill.ResultDelivered:
+			return w.tx.PutIncident(&inc, w.event(watchbill.EventPageSent, "paged %s", what))
+		case watchbill.ResultDropped:
+			return w.tx.PutIncident(&inc, w.event(watchbill.EventPageDropped, "not sent: %s: %s", what, out.Detail))
+		case watchbill.ResultRetry:
+			if out.Delivery.Attempt > 1 { // the first failure is on the timeline, the rest in the attempts
+				return nil
+			}
+			return w.tx.PutIncident(&inc, w.event(watchbill.EventPageFailed, "could not page %s: %s", what, out.Detail))
+		case watchbill.ResultRefused:
+			return w.refused(inc, out, what)
+		}
+		return nil
+	})
+}
+
+func (w *work) refused(inc watchbill.Incident, out watchbill.Outcome, what string) error {
+	if out.Delivery.Attempt > 1 {
+		return nil
+	}
+	then, err := w.fallBack(inc, out.Delivery.Page)
+	if err != nil {
+		return err
+	}
+	return w.tx.PutIncident(&inc, w.event(watchbill.EventPageFailed, "refused: %s: %s; %s", what, out.Detail, then))
+}
+
+// fallBack hastens the person's next method, else the next step.
+func (w *work) fallBack(inc watchbill.Incident, p watchbill.Page) (string, error) {
+	pages, err := w.tx.PagesOf(inc.ID)
+	if err != nil {
+		return "", err
+	}
+	pages = slices.DeleteFunc(pages, func(x store.PageRow) bool {
+		return x.Generation != p.Generation || x.Step != p.Step || x.Person != p.Person || x.Method == p.Method || x.State != "pending" || x.Attempt > 0
+	})
+	for _, x := range pages {
+		if _, err := w.tx.HastenPage(x.Key(), w.now); err != nil {
+			return "", err
+		}
+		return "next by " + x.Method + " at once", nil
+	}
+	if inc.State != watchbill.StateOpen || inc.Generation != p.Generation {
+		return "no other way is left", nil
+	}
+	timers, err := w.tx.TimersOf(inc.ID)
+	if err != nil {
+		return "", err
+	}
+	for _, tm := range timers {
+		if tm.Kind == watchbill.TimerStep && tm.Step == p.Step+1 && tm.Due.After(w.now) && !w.othersReached(inc, p) {
+			tm.Due = w.now
+			return "nobody else of this step is left, so the next step fires at once", w.tx.SetTimer(tm)
+		}
+	}
+	return "the path goes on", nil
+}
+
+// othersReached reports whether the step paged somebody else, who may answer.
+func (w *work) othersReached(inc watchbill.Incident, p watchbill.Page) bool {
+	pages, err := w.tx.PagesOf(inc.ID)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(pages, func(x store.PageRow) bool {
+		return x.Generation == p.Generation && x.Step == p.Step && x.Person != p.Person
+	})
+}

@@ -1,0 +1,77 @@
+package daemon
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"watchbill"
+	"watchbill/internal/store"
+)
+
+// stats are the daemon's own metrics. None carries a label taken from an alert.
+type stats struct {
+	received     prometheus.Counter
+	commits      prometheus.Histogram
+	lateness     prometheus.Histogram
+	timerErrors  prometheus.Counter
+	reloaded     prometheus.Gauge
+	reloadTime   prometheus.Gauge
+	audited      prometheus.Gauge
+	broken       prometheus.Gauge
+	staleBooks   prometheus.Gauge
+	notifyErrors prometheus.Counter
+}
+
+func newStats(reg prometheus.Registerer, version string) *stats {
+	f := promauto.With(reg)
+	f.NewGauge(prometheus.GaugeOpts{
+		Name: "watchbill_build_info", Help: "Always 1; the label is the version.",
+		ConstLabels: prometheus.Labels{"version": version},
+	}).Set(1)
+	return &stats{
+		received: f.NewCounter(prometheus.CounterOpts{Name: "watchbill_alerts_received_total", Help: "Alerts taken in and committed."}),
+		commits: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "watchbill_commit_seconds", Help: "Time from the start of a transaction to its being on disk.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
+		}),
+		lateness: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "watchbill_timer_lateness_seconds", Help: "How long after its due time a timer was acted on.",
+			Buckets: []float64{.005, .02, .1, .25, .5, 1, 5, 30, 60, 300},
+		}),
+		timerErrors:  f.NewCounter(prometheus.CounterOpts{Name: "watchbill_timer_errors_total", Help: "Rounds of the timer loop that failed and were tried again."}),
+		reloaded:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_config_last_reload_success", Help: "Whether the last reload of the configuration took effect."}),
+		reloadTime:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was loaded."}),
+		audited:      f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_verified_timestamp_seconds", Help: "When all event chains were last verified."}),
+		broken:       f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_broken_chains", Help: "Incidents whose event chain did not verify."}),
+		staleBooks:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_runbooks_stale", Help: "Runbooks that nobody reviewed for too long."}),
+		notifyErrors: f.NewCounter(prometheus.CounterOpts{Name: "watchbill_intake_errors_total", Help: "Alerts of the rule engine that could not be stored and were kept for another try."}),
+	}
+}
+
+// storeStats reads gauges from the store when they are scraped.
+type storeStats struct {
+	store     *store.Store
+	incidents *prometheus.Desc
+}
+
+func newStoreStats(s *store.Store) *storeStats {
+	return &storeStats{store: s, incidents: prometheus.NewDesc("watchbill_incidents",
+		"Incidents that are not closed.", []string{"state", "severity"}, nil)}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *storeStats) Describe(ch chan<- *prometheus.Desc) { ch <- c.incidents }
+
+// Collect implements [prometheus.Collector].
+func (c *storeStats) Collect(ch chan<- prometheus.Metric) {
+	err := c.store.View(context.Background(), func(tx *store.Tx) error {
+		return tx.CountIncidents(func(state watchbill.State, sev watchbill.Severity, n int) {
+			ch <- prometheus.MustNewConstMetric(c.incidents, prometheus.GaugeValue, float64(n), string(state), sev.String())
+		})
+	})
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.incidents, err)
+	}
+}

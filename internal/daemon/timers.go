@@ -1,0 +1,158 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"watchbill"
+	"watchbill/internal/store"
+)
+
+// batch is how many due timers are read at once.
+const batch = 64
+
+// idle is how long the timer loop sleeps when no row says when to wake. It is
+// also the longest that a step of the wall clock can delay a timer.
+const idle = 10 * time.Second
+
+// retryStore is how long the timer loop waits after the store failed.
+const retryStore = time.Second
+
+// timers acts on due rows until ctx ends. The rows are the timers: nothing is
+// kept in memory, so a restart loses none.
+func (f *flow) timers(ctx context.Context, wake <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake:
+		case <-timer.C:
+		}
+		next, err := f.runDue(ctx)
+		if err != nil && ctx.Err() == nil {
+			f.logger.ErrorContext(ctx, "cannot act on due timers; trying again", "err", err)
+			f.stats.timerErrors.Inc()
+		}
+		timer.Reset(next)
+	}
+}
+
+// runDue acts on every timer that is due, and returns how long to sleep.
+func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
+	for {
+		var due []watchbill.Timer
+		var next time.Time
+		now := time.Now()
+		err := f.store.View(ctx, func(tx *store.Tx) (err error) {
+			if due, err = tx.DueTimers(now, batch); err != nil || len(due) > 0 {
+				return err
+			}
+			next, err = tx.NextTimer()
+			return err
+		})
+		if err != nil {
+			return retryStore, err
+		}
+		if len(due) == 0 {
+			if next.IsZero() {
+				return idle, nil
+			}
+			return min(idle, max(time.Until(next), 0)), nil
+		}
+		for _, tm := range due {
+			if err := f.fire(ctx, tm); err != nil {
+				return retryStore, err
+			}
+		}
+	}
+}
+
+// fire takes a timer and acts on it, in one transaction.
+func (f *flow) fire(ctx context.Context, tm watchbill.Timer) error {
+	err := f.update(ctx, func(w *work) error {
+		ours, err := w.tx.TakeTimer(tm)
+		if err != nil || !ours {
+			return err
+		}
+		if tm.Incident == 0 {
+			return w.alertTimer(tm)
+		}
+		return w.incidentTimer(tm)
+	})
+	if err == nil {
+		f.stats.lateness.Observe(max(time.Since(tm.Due).Seconds(), 0))
+	}
+	return err
+}
+
+func (w *work) alertTimer(tm watchbill.Timer) error {
+	row, found, err := w.tx.Alert(tm.Alert)
+	if err != nil || !found || row.Ended {
+		return err
+	}
+	if row.Resolved(w.now) {
+		return w.end(row)
+	}
+	switch tm.Kind {
+	case watchbill.TimerAlertEnd:
+		return w.alive(row.Alert)
+	case watchbill.TimerRecheck:
+		return w.begin(row)
+	case watchbill.TimerStep, watchbill.TimerAck, watchbill.TimerQuiet, watchbill.TimerClose:
+	}
+	return nil
+}
+
+func (w *work) incidentTimer(tm watchbill.Timer) error {
+	inc, err := w.tx.Incident(tm.Incident)
+	if err != nil || inc.Generation != tm.Generation {
+		return err
+	}
+	switch tm.Kind {
+	case watchbill.TimerStep:
+		if inc.State == watchbill.StateOpen {
+			return w.step(inc, tm.Step, tm.Due, nil)
+		}
+	case watchbill.TimerAck:
+		if inc.State == watchbill.StateAcknowledged {
+			return w.apply(w.life.AckExpired(w.now, inc), nil, w.lapsed(inc))
+		}
+	case watchbill.TimerQuiet:
+		return w.quietEnded(inc)
+	case watchbill.TimerClose:
+		if inc.State == watchbill.StateResolved {
+			return w.apply(w.life.Close(w.now, inc), nil, nil)
+		}
+	case watchbill.TimerAlertEnd, watchbill.TimerRecheck:
+	}
+	return nil
+}
+
+// lapsed is the person whose acknowledgement expired: paged with step 0.
+func (w *work) lapsed(inc watchbill.Incident) []watchbill.Duty {
+	person, ok := w.people[inc.AcknowledgedBy]
+	if !ok {
+		return nil
+	}
+	d := watchbill.Duty{Person: person.ID, Reason: "your acknowledgement expired"}
+	if len(person.Roles) > 0 {
+		d.Role = person.Roles[0]
+	}
+	return []watchbill.Duty{d}
+}
+
+func (w *work) quietEnded(inc watchbill.Incident) error {
+	if inc.State != watchbill.StateResolved {
+		return nil
+	}
+	firing, err := w.firing(inc.ID)
+	if err != nil {
+		return err
+	}
+	if len(firing) == 0 {
+		return nil
+	}
+	return w.apply(w.life.QuietEnded(w.now, inc, len(firing)), nil, nil)
+}

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"watchbill"
+)
+
+// AlertRow is an alert with what the daemon knows about it.
+type AlertRow struct {
+	watchbill.Alert
+	Incident watchbill.IncidentID // 0: none
+	Ended    bool                 // its end was acted on
+	Muted    string               // why it opened no incident
+}
+
+const alertColumns = `incident, ended, muted, body`
+
+func scanAlert(rows interface{ Scan(...any) error }) (AlertRow, error) {
+	var a AlertRow
+	var ended int
+	var body []byte
+	if err := rows.Scan(&a.Incident, &ended, &a.Muted, &body); err != nil {
+		return a, err
+	}
+	a.Ended = ended != 0
+	return a, json.Unmarshal(body, &a.Alert)
+}
+
+func (t *Tx) alerts(query string, args ...any) ([]AlertRow, error) {
+	var all []AlertRow
+	err := t.each("read alerts", func(rows *sql.Rows) error {
+		a, err := scanAlert(rows)
+		all = append(all, a)
+		return err
+	}, query, args...)
+	return all, err
+}
+
+// Alert returns an alert by fingerprint.
+func (t *Tx) Alert(fp watchbill.Fingerprint) (AlertRow, bool, error) {
+	return first(t.alerts(`SELECT `+alertColumns+` FROM alert WHERE fingerprint = ?`, fp))
+}
+
+// AlertsOf returns the alerts of an incident, ended ones too.
+func (t *Tx) AlertsOf(id watchbill.IncidentID) ([]AlertRow, error) {
+	return t.alerts(`SELECT `+alertColumns+` FROM alert WHERE incident = ? ORDER BY fingerprint`, id)
+}
+
+// ActiveAlerts returns all alerts whose end was not acted on.
+func (t *Tx) ActiveAlerts() ([]AlertRow, error) {
+	return t.alerts(`SELECT ` + alertColumns + ` FROM alert WHERE ended = 0 ORDER BY fingerprint`)
+}
+
+// PutAlert inserts an alert or stores it anew.
+func (t *Tx) PutAlert(a AlertRow) error {
+	body, err := encode(a.Alert)
+	if err != nil {
+		return err
+	}
+	ended := 0
+	if a.Ended {
+		ended = 1
+	}
+	_, err = t.exec("store alert", `INSERT INTO alert (fingerprint, incident, ends_at, ended, muted, body) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (fingerprint) DO UPDATE SET incident = excluded.incident, ends_at = excluded.ends_at,
+		ended = excluded.ended, muted = excluded.muted, body = excluded.body`,
+		a.Fingerprint(), a.Incident, unix(a.EndsAt), ended, a.Muted, body)
+	return err
+}
+
+// Silences returns the silences that end after since.
+func (t *Tx) Silences(since time.Time) ([]watchbill.Silence, error) {
+	return bodies[watchbill.Silence](t, "read silences", `SELECT body FROM silence WHERE ends_at > ? ORDER BY ends_at, id`, unix(since))
+}
+
+// Silence returns a silence by id.
+func (t *Tx) Silence(id string) (watchbill.Silence, error) {
+	s, found, err := first(bodies[watchbill.Silence](t, "read silence", `SELECT body FROM silence WHERE id = ?`, id))
+	if err == nil && !found {
+		err = watchbill.Errorf(watchbill.CodeNotFound, "list them with: GET /api/v2/silences", "there is no silence %s", id)
+	}
+	return s, err
+}
+
+// PutSilence inserts a silence or stores it anew.
+func (t *Tx) PutSilence(s watchbill.Silence) error {
+	body, err := encode(s)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("store silence", `INSERT INTO silence (id, ends_at, body) VALUES (?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET ends_at = excluded.ends_at, body = excluded.body`, s.ID, unix(s.EndsAt), body)
+	return err
+}
+
+// Token returns the stored form of a token, as JSON, by the hash of its
+// secret.
+func (t *Tx) Token(hash string) (body []byte, found bool, err error) {
+	found, err = t.row("read token", []any{&body}, `SELECT body FROM token WHERE hash = ?`, hash)
+	return body, found, err
+}
+
+// PutToken inserts the JSON form of a token or stores it anew.
+func (t *Tx) PutToken(id, hash string, body []byte) error {
+	_, err := t.exec("store token", `INSERT INTO token (id, hash, body) VALUES (?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, body = excluded.body`, id, hash, string(body))
+	return err
+}

@@ -1,0 +1,270 @@
+package store
+
+import (
+	"database/sql"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"watchbill"
+)
+
+// SetTimer writes a timer. An incident and an alert have at most one timer of a
+// kind: an earlier one is replaced.
+func (t *Tx) SetTimer(tm watchbill.Timer) error {
+	_, err := t.exec("set timer", `INSERT INTO timer (kind, incident, alert, generation, step, due_at) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (kind, incident, alert) DO UPDATE SET generation = excluded.generation, step = excluded.step, due_at = excluded.due_at`,
+		tm.Kind, tm.Incident, tm.Alert, tm.Generation, tm.Step, unix(tm.Due))
+	return err
+}
+
+// CancelTimers removes an incident's timers of some kinds.
+func (t *Tx) CancelTimers(id watchbill.IncidentID, kinds ...watchbill.TimerKind) error {
+	for _, k := range kinds {
+		if _, err := t.exec("cancel timer", `DELETE FROM timer WHERE kind = ? AND incident = ? AND alert = ''`, k, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CancelAlertTimers removes an alert's timers of some kinds.
+func (t *Tx) CancelAlertTimers(fp watchbill.Fingerprint, kinds ...watchbill.TimerKind) error {
+	for _, k := range kinds {
+		if _, err := t.exec("cancel timer", `DELETE FROM timer WHERE kind = ? AND incident = 0 AND alert = ?`, k, fp); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HastenRechecks makes every muted alert's next decision due at once.
+func (t *Tx) HastenRechecks(now time.Time) error {
+	_, err := t.exec("hasten rechecks", `UPDATE timer SET due_at = ? WHERE kind = ? AND due_at > ?`, unix(now), watchbill.TimerRecheck, unix(now))
+	return err
+}
+
+func scanTimer(rows *sql.Rows) (tm watchbill.Timer, err error) {
+	var due int64
+	err = rows.Scan(&tm.ID, &tm.Kind, &tm.Incident, &tm.Alert, &tm.Generation, &tm.Step, &due)
+	tm.Due = fromUnix(due)
+	return tm, err
+}
+
+func (t *Tx) timers(query string, args ...any) ([]watchbill.Timer, error) {
+	var all []watchbill.Timer
+	err := t.each("read timers", func(rows *sql.Rows) error {
+		tm, err := scanTimer(rows)
+		all = append(all, tm)
+		return err
+	}, query, args...)
+	return all, err
+}
+
+const timerColumns = `id, kind, incident, alert, generation, step, due_at`
+
+// DueTimers returns the timers that are due at now, in the order of their due
+// times.
+func (t *Tx) DueTimers(now time.Time, limit int) ([]watchbill.Timer, error) {
+	return t.timers(`SELECT `+timerColumns+` FROM timer WHERE due_at <= ? ORDER BY due_at, id LIMIT ?`, unix(now), limit)
+}
+
+// TimersOf returns the timers of an incident.
+func (t *Tx) TimersOf(id watchbill.IncidentID) ([]watchbill.Timer, error) {
+	return t.timers(`SELECT `+timerColumns+` FROM timer WHERE incident = ? ORDER BY due_at, id`, id)
+}
+
+// NextTimer returns when the next timer is due, and the zero time when there
+// is none.
+func (t *Tx) NextTimer() (time.Time, error) {
+	var due sql.NullInt64
+	_, err := t.row("read next timer", []any{&due}, `SELECT min(due_at) FROM timer`)
+	return fromUnix(due.Int64), err
+}
+
+// TakeTimer removes a timer that is still as it was read, and reports whether
+// it was. The caller acts on it in the same transaction.
+func (t *Tx) TakeTimer(tm watchbill.Timer) (bool, error) {
+	n, err := t.exec("take timer", `DELETE FROM timer WHERE id = ? AND due_at = ? AND generation = ? AND step = ?`,
+		tm.ID, unix(tm.Due), tm.Generation, tm.Step)
+	return n == 1, err
+}
+
+// PutPage adds a page to the outbox. A page whose key is there already is left
+// as it is: the same page is never queued twice.
+func (t *Tx) PutPage(p watchbill.Page) error {
+	body, err := encode(p)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("queue page", `INSERT INTO page (key, incident, generation, step, person, method, severity, due_at, state, attempt, lease_until, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', 0, 0, ?) ON CONFLICT (key) DO NOTHING`,
+		p.Key(), p.Incident, p.Generation, p.Step, p.Person, p.Method, int(p.Content.Severity), unix(p.Due), body)
+	return err
+}
+
+// DropPages takes an incident's pending pages out of the outbox. One that is
+// being sent at this moment may still arrive.
+func (t *Tx) DropPages(id watchbill.IncidentID) (int64, error) {
+	return t.exec("drop pages", `UPDATE page SET state = 'dropped' WHERE incident = ? AND state = 'pending'`, id)
+}
+
+// PageRow is a page with its state in the outbox.
+type PageRow struct {
+	watchbill.Page
+	ID         int64
+	State      string // pending, delivered, dropped
+	Attempt    int    // number of the last attempt
+	LeaseUntil time.Time
+	NextDue    time.Time // when the next attempt is due
+}
+
+const pageColumns = `id, state, attempt, lease_until, due_at, body`
+
+func (t *Tx) pages(query string, args ...any) ([]PageRow, error) {
+	var all []PageRow
+	err := t.each("read pages", func(rows *sql.Rows) error {
+		var p PageRow
+		var body []byte
+		var lease, due int64
+		if err := rows.Scan(&p.ID, &p.State, &p.Attempt, &lease, &due, &body); err != nil {
+			return err
+		}
+		p.LeaseUntil, p.NextDue = fromUnix(lease), fromUnix(due)
+		all = append(all, p)
+		return json.Unmarshal(body, &all[len(all)-1].Page)
+	}, query, args...)
+	return all, err
+}
+
+// PagesOf returns the pages of an incident, in the order in which they were
+// decided.
+func (t *Tx) PagesOf(id watchbill.IncidentID) ([]PageRow, error) {
+	return t.pages(`SELECT `+pageColumns+` FROM page WHERE incident = ? ORDER BY id`, id)
+}
+
+// Page returns a page of the outbox.
+func (t *Tx) Page(id int64) (PageRow, bool, error) {
+	return first(t.pages(`SELECT `+pageColumns+` FROM page WHERE id = ?`, id))
+}
+
+// Claim selects pages to send: those of Method, or, when Method is empty, those
+// of methods not in Known.
+type Claim struct {
+	Method string
+	Known  []string
+	Now    time.Time
+	Lease  time.Duration
+	Limit  int
+}
+
+func (c Claim) where() (string, []any) {
+	if c.Method != "" {
+		return `method = ?`, []any{c.Method}
+	}
+	if len(c.Known) == 0 {
+		return `1 = 1`, nil
+	}
+	args := make([]any, len(c.Known))
+	for i, m := range c.Known {
+		args[i] = m
+	}
+	return `method NOT IN (?` + strings.Repeat(`, ?`, len(c.Known)-1) + `)`, args
+}
+
+// ClaimPages leases due pages to the caller and counts the attempt, before it
+// is made: whoever claims the page after a crash has a higher number. The most
+// severe come first, then the oldest.
+func (t *Tx) ClaimPages(c Claim) ([]watchbill.Delivery, error) {
+	cond, args := c.where()
+	args = append(slices.Clone(args), unix(c.Now), unix(c.Now), c.Limit)
+	rows, err := t.pages(`SELECT `+pageColumns+` FROM page WHERE state = 'pending' AND `+cond+
+		` AND due_at <= ? AND lease_until <= ? ORDER BY severity, due_at, id LIMIT ?`, args...)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]watchbill.Delivery, len(rows))
+	for i, p := range rows {
+		out[i] = watchbill.Delivery{ID: p.ID, Attempt: p.Attempt + 1, Page: p.Page}
+		_, err := t.exec("claim page", `UPDATE page SET attempt = ?, lease_until = ? WHERE id = ?`,
+			p.Attempt+1, unix(c.Now.Add(c.Lease)), p.ID)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// NextPage returns when the next page of a claim's selection can be claimed,
+// and the zero time when none is pending.
+func (t *Tx) NextPage(c Claim) (time.Time, error) {
+	cond, args := c.where()
+	var due sql.NullInt64
+	_, err := t.row("read next page", []any{&due},
+		`SELECT min(CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END) FROM page WHERE state = 'pending' AND `+cond, args...)
+	return fromUnix(due.Int64), err
+}
+
+// FinishAttempt records the result of an attempt and releases the lease. A page
+// to be retried stays pending, due at retry; any other result ends it as state.
+// A result that comes after the lease was lost is recorded, and ends the page
+// only if it was delivered.
+func (t *Tx) FinishAttempt(o watchbill.Outcome) error {
+	_, err := t.exec("record attempt", `INSERT INTO attempt (page, attempt, at, result, detail) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (page, attempt) DO UPDATE SET at = excluded.at, result = excluded.result, detail = excluded.detail`,
+		o.Delivery.ID, o.Delivery.Attempt, unix(o.At), o.Result, o.Detail)
+	if err != nil {
+		return err
+	}
+	if o.Result == watchbill.ResultDelivered {
+		_, err = t.exec("finish page", `UPDATE page SET state = 'delivered', lease_until = 0 WHERE id = ? AND state <> 'delivered'`, o.Delivery.ID)
+		return err
+	}
+	state := "pending"
+	if o.Retry.IsZero() {
+		state = "dropped"
+	}
+	_, err = t.exec("release page", `UPDATE page SET state = ?, due_at = ?, lease_until = 0 WHERE id = ? AND attempt = ? AND state = 'pending'`,
+		state, max(unix(o.Retry), 0), o.Delivery.ID, o.Delivery.Attempt)
+	return err
+}
+
+// HastenPage makes the pending page with a key due at now, if it is due later.
+// It reports whether there was one.
+func (t *Tx) HastenPage(key string, now time.Time) (bool, error) {
+	n, err := t.exec("hasten page", `UPDATE page SET due_at = ? WHERE key = ? AND state = 'pending' AND due_at > ?`, unix(now), key, unix(now))
+	return n == 1, err
+}
+
+// Attempt is one attempt to deliver a page.
+type Attempt struct {
+	Page    int64
+	Attempt int
+	At      time.Time
+	Result  watchbill.Result
+	Detail  string
+}
+
+// AttemptsOf returns the attempts of an incident's pages, oldest first.
+func (t *Tx) AttemptsOf(id watchbill.IncidentID) ([]Attempt, error) {
+	var all []Attempt
+	err := t.each("read attempts", func(rows *sql.Rows) error {
+		var a Attempt
+		var at int64
+		if err := rows.Scan(&a.Page, &a.Attempt, &at, &a.Result, &a.Detail); err != nil {
+			return err
+		}
+		a.At = fromUnix(at)
+		all = append(all, a)
+		return nil
+	}, `SELECT a.page, a.attempt, a.at, a.result, a.detail FROM attempt a JOIN page p ON p.id = a.page WHERE p.incident = ? ORDER BY a.at, a.page, a.attempt`, id)
+	return all, err
+}
+
+// Heartbeat writes the instant to a row of its own, to prove that writing
+// works.
+func (t *Tx) Heartbeat(now time.Time) error {
+	_, err := t.exec("write heartbeat", `INSERT INTO heartbeat (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at`, unix(now))
+	return err
+}

@@ -1,0 +1,234 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"watchbill"
+)
+
+// Tx is a transaction. Its methods may be called only inside the callback that
+// was given it.
+type Tx struct {
+	// The context bounds the whole transaction, so it is kept with it rather
+	// than passed to each of its thirty methods.
+	ctx context.Context
+	tx  *sql.Tx
+}
+
+// unix is the stored form of a time: nanoseconds, and 0 for the zero time.
+func unix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromUnix(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+func (t *Tx) exec(what, query string, args ...any) (int64, error) {
+	res, err := t.tx.ExecContext(t.ctx, query, args...)
+	if err != nil {
+		return 0, unavailable(what, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return 0, unavailable(what, err)
+	}
+	return n, nil
+}
+
+// row scans one row; found is false when there is none.
+func (t *Tx) row(what string, dest []any, query string, args ...any) (found bool, err error) {
+	err = t.tx.QueryRowContext(t.ctx, query, args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, unavailable(what, err)
+	}
+	return true, nil
+}
+
+// each calls scan for every row.
+func (t *Tx) each(what string, scan func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := t.tx.QueryContext(t.ctx, query, args...)
+	if err != nil {
+		return unavailable(what, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return unavailable(what, err)
+	}
+	return nil
+}
+
+func encode(v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("encode %T: %w", v, err)
+	}
+	return string(b), nil
+}
+
+// bodies reads a one-column result of JSON bodies.
+func bodies[T any](t *Tx, what, query string, args ...any) ([]T, error) {
+	var all []T
+	err := t.each(what, func(rows *sql.Rows) error {
+		var body []byte
+		if err := rows.Scan(&body); err != nil {
+			return err
+		}
+		var v T
+		if err := json.Unmarshal(body, &v); err != nil {
+			return err
+		}
+		all = append(all, v)
+		return nil
+	}, query, args...)
+	return all, err
+}
+
+func first[T any](all []T, err error) (v T, found bool, _ error) {
+	if err != nil || len(all) == 0 {
+		return v, false, err
+	}
+	return all[0], true, nil
+}
+
+// Incident returns an incident by id.
+func (t *Tx) Incident(id watchbill.IncidentID) (watchbill.Incident, error) {
+	inc, found, err := first(bodies[watchbill.Incident](t, "read incident", `SELECT body FROM incident WHERE id = ?`, id))
+	if err == nil && !found {
+		err = watchbill.Errorf(watchbill.CodeNotFound, "list them with: watchbill incident list", "there is no incident %s", id)
+	}
+	return inc, err
+}
+
+// IncidentByKey returns the incident of a group key that is not closed.
+func (t *Tx) IncidentByKey(key string) (watchbill.Incident, bool, error) {
+	return first(bodies[watchbill.Incident](t, "read incident by key",
+		`SELECT body FROM incident WHERE key = ? AND state <> 'closed'`, key))
+}
+
+// LastIncident returns the newest incident of a group key, closed or not.
+func (t *Tx) LastIncident(key string) (watchbill.Incident, bool, error) {
+	return first(bodies[watchbill.Incident](t, "read last incident",
+		`SELECT body FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`, key))
+}
+
+// Incidents returns the incidents of a state, newest first; every state for
+// "", and those that are not closed for "live".
+func (t *Tx) Incidents(state string, limit int) ([]watchbill.Incident, error) {
+	return bodies[watchbill.Incident](t, "list incidents",
+		`SELECT body FROM incident WHERE (? = '' OR state = ? OR (? = 'live' AND state <> 'closed')) ORDER BY id DESC LIMIT ?`,
+		state, state, state, limit)
+}
+
+// CountIncidents returns the number of incidents that are not closed, by state
+// and severity.
+func (t *Tx) CountIncidents(count func(state watchbill.State, sev watchbill.Severity, n int)) error {
+	return t.each("count incidents", func(rows *sql.Rows) error {
+		var state string
+		var sev, n int
+		if err := rows.Scan(&state, &sev, &n); err != nil {
+			return err
+		}
+		count(watchbill.State(state), watchbill.Severity(sev), n)
+		return nil
+	}, `SELECT state, severity, count(*) FROM incident WHERE state <> 'closed' GROUP BY state, severity`)
+}
+
+// PutIncident inserts an incident that has no id yet and gives it one, or
+// stores it anew, with the events that happened to it chained in order.
+func (t *Tx) PutIncident(inc *watchbill.Incident, events ...watchbill.Event) error {
+	if inc.ID == 0 {
+		err := t.tx.QueryRowContext(t.ctx,
+			`INSERT INTO incident (key, state, severity, service, opened_at, seq, head, body) VALUES (?, ?, ?, ?, ?, 0, '', '') RETURNING id`,
+			inc.Key, inc.State, int(inc.Severity), inc.Service, unix(inc.OpenedAt)).Scan(&inc.ID)
+		if err != nil {
+			return unavailable("insert incident", err)
+		}
+	}
+	for _, e := range events {
+		e = inc.Record(e)
+		_, err := t.exec("append event",
+			`INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			e.Incident, e.Seq, unix(e.At), e.Kind, e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
+		if err != nil {
+			return err
+		}
+	}
+	body, err := encode(inc)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("update incident", `UPDATE incident SET state = ?, severity = ?, seq = ?, head = ?, body = ? WHERE id = ?`,
+		inc.State, int(inc.Severity), inc.Seq, inc.Head, body, inc.ID)
+	return err
+}
+
+// Events returns the timeline of an incident, oldest first.
+func (t *Tx) Events(id watchbill.IncidentID) ([]watchbill.Event, error) {
+	var all []watchbill.Event
+	err := t.each("read events", func(rows *sql.Rows) error {
+		var e watchbill.Event
+		var at int64
+		var data string
+		if err := rows.Scan(&e.Incident, &e.Seq, &at, &e.Kind, &e.Actor, &e.Via, &e.Text, &data, &e.Prev, &e.Hash); err != nil {
+			return err
+		}
+		e.At = fromUnix(at)
+		if data != "" {
+			e.Data = json.RawMessage(data)
+		}
+		all = append(all, e)
+		return nil
+	}, `SELECT incident, seq, at, kind, actor, via, text, data, prev, hash FROM event WHERE incident = ? ORDER BY seq`, id)
+	return all, err
+}
+
+// Chains calls check with every incident's id, its stored chain head and its
+// events, oldest incident first.
+func (t *Tx) Chains(check func(id watchbill.IncidentID, head string, events []watchbill.Event) error) error {
+	type chain struct {
+		id   watchbill.IncidentID
+		head string
+	}
+	var chains []chain
+	err := t.each("list chains", func(rows *sql.Rows) error {
+		var c chain
+		if err := rows.Scan(&c.id, &c.head); err != nil {
+			return err
+		}
+		chains = append(chains, c)
+		return nil
+	}, `SELECT id, head FROM incident ORDER BY id`)
+	if err != nil {
+		return err
+	}
+	for _, c := range chains {
+		events, err := t.Events(c.id)
+		if err != nil {
+			return err
+		}
+		if err := check(c.id, c.head, events); err != nil {
+			return err
+		}
+	}
+	return nil
+}
