@@ -149,7 +149,7 @@ func restart(now time.Time, e *Effect, reason string) {
 // Join adds an alert of the incident's group that began to fire.
 func (l *Life) Join(now time.Time, inc watchbill.Incident, a watchbill.Alert, sev watchbill.Severity) Effect {
 	e := Effect{Incident: inc, Events: []watchbill.Event{
-		self(now, watchbill.EventAlertJoined, "%s joined as %s: %s", a.Name(), sev, Title(a)),
+		self(now, watchbill.EventAlertJoined, "%s joined as %s: %s", differing(a, inc), sev, Title(a)),
 	}}
 	rose := sev.HigherThan(inc.Severity)
 	if rose {
@@ -171,13 +171,28 @@ func (l *Life) Join(now time.Time, inc watchbill.Incident, a watchbill.Alert, se
 	return e
 }
 
+// differing names an alert by what sets it apart from the one that the incident
+// shows.
+func differing(a watchbill.Alert, inc watchbill.Incident) string {
+	own := watchbill.Labels{}
+	for name, value := range a.Labels {
+		if name != "alertname" && inc.Labels[name] != value {
+			own[name] = value
+		}
+	}
+	if len(own) == 0 {
+		return a.Name()
+	}
+	return a.Name() + " " + own.String()
+}
+
 // AlertEnded records that an alert of the incident ended, with the number that
 // still fire and the highest severity among them. The last one resolves the
 // incident; before that its severity falls to what still fires, so that nobody
 // is woken for the ticket that is left of a page.
 func (l *Life) AlertEnded(now time.Time, inc watchbill.Incident, a watchbill.Alert, firing int, rest watchbill.Severity) Effect {
 	e := Effect{Incident: inc, Events: []watchbill.Event{
-		self(now, watchbill.EventAlertEnded, "%s ended; %d still firing", a.Name(), firing),
+		self(now, watchbill.EventAlertEnded, "%s ended; %d still firing", differing(a, inc), firing),
 	}}
 	if firing > 0 {
 		if inc.State.Live() && inc.Severity.HigherThan(rest) {

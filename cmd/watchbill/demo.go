@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"watchbill"
+	"watchbill/internal/auth"
 	"watchbill/internal/config"
 	"watchbill/internal/daemon"
 	"watchbill/internal/web"
@@ -174,10 +175,11 @@ func (d *demo) writeFiles(listen string) error {
 
 // as returns a client that acts as a person.
 func (d *demo) as(ctx context.Context, person watchbill.PersonID) (*web.Client, error) {
-	secret, err := d.daemon.CreateToken(ctx, person, "demo")
+	made, _, err := d.daemon.CreateToken(ctx, auth.Spec{Name: "demo", Person: person, TTL: time.Hour, CreatedBy: "demo"})
 	if err != nil {
 		return nil, err
 	}
+	secret := made.Reveal()
 	file := filepath.Join(d.dir, string(person)+".token")
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write a token: %w", err)

@@ -84,7 +84,7 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) (pages []watchbill.Pag
 	for _, d := range targets {
 		person := r.people[d.Person]
 		content := r.content(inc, s, d)
-		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone()))
+		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone(), s.next.Sub(s.due) < 2*time.Minute))
 		content.AlsoTold = r.also(d.Person, targets, s.told)
 		methods := r.notifier.Methods(person, s.due)
 		via := make([]string, len(methods))
@@ -100,12 +100,17 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) (pages []watchbill.Pag
 	return pages, strings.Join(lines, "; ")
 }
 
-// clock writes an instant for a reader: their own time, then UTC.
-func clock(t time.Time, zone *time.Location) string {
-	if zone == time.UTC {
-		return t.UTC().Format("15:04 UTC")
+// clock writes an instant for a reader: their own time, then UTC. Seconds are
+// shown when it is so soon that they matter.
+func clock(t time.Time, zone *time.Location, soon bool) string {
+	form := "15:04"
+	if soon {
+		form = "15:04:05"
 	}
-	return t.In(zone).Format("15:04 MST") + " (" + t.UTC().Format("15:04 UTC") + ")"
+	if zone == time.UTC {
+		return t.UTC().Format(form + " UTC")
+	}
+	return t.In(zone).Format(form+" MST") + " (" + t.UTC().Format(form+" UTC") + ")"
 }
 
 func (r *rooms) names(duties []watchbill.Duty) string {
@@ -140,7 +145,7 @@ func (r *rooms) content(inc watchbill.Incident, s firing, d watchbill.Duty) watc
 		Severity: inc.Severity, Service: inc.Service, Environment: inc.Environment,
 		Title: inc.Title, Impact: ann["impact"], Since: inc.OpenedAt, Evidence: evidence(ann, inc.Title),
 		EvidenceURL: ann["dashboard_url"], FirstAction: ann["first_action"],
-		Changes: "not recorded: ask in the release channel",
+		Changes: "no release is recorded",
 		Why:     fmt.Sprintf("you are paged as %s: %s (%s)", d.Role, d.Reason, s.step.Reason),
 		Actions: []watchbill.Action{
 			{Name: "Acknowledge", How: fmt.Sprintf("watchbill incident ack %s", inc.ID)},
@@ -205,7 +210,7 @@ func evidence(ann watchbill.Labels, title string) string {
 	if v := ann["target"]; v != "" {
 		parts = append(parts, "target "+v)
 	}
-	if v := ann["window"]; v != "" {
+	if v := ann["window"]; v != "" && !strings.Contains(ann["target"], v) {
 		parts = append(parts, v)
 	}
 	if len(parts) == 0 && ann["description"] != title {

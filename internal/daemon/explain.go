@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,6 +60,17 @@ func Explain(cfg *config.Config, labels watchbill.Labels, at time.Time) (Explana
 		return Explanation{}, err
 	}
 	return r.explain(router.Input{Alert: asked(labels, at), Now: at}, nil), nil
+}
+
+// Check builds everything that a configuration describes, without running or
+// touching any of it. It returns what only building can find, such as a template
+// that fails on a page.
+func Check(cfg *config.Config) error {
+	r, err := build(cfg, Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.notifier.CheckTemplates()...)
 }
 
 func asked(labels watchbill.Labels, at time.Time) watchbill.Alert {

@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/go-co-op/gocron/v2"
 
 	"watchbill"
+	"watchbill/internal/config"
 	"watchbill/internal/store"
 )
 
@@ -31,7 +33,7 @@ func (d *Daemon) housekeeping() (stop func() error, err error) {
 }
 
 func (d *Daemon) verifyChains(ctx context.Context) {
-	broken, err := VerifyChains(ctx, d.store, func(id watchbill.IncidentID, err error) {
+	broken, err := verifyChains(ctx, d.store, func(id watchbill.IncidentID, err error) {
 		d.o.Logger.ErrorContext(ctx, "the event chain of an incident does not verify", "incident", id.String(), "err", err)
 	})
 	if err != nil {
@@ -46,17 +48,28 @@ func (d *Daemon) countStale(context.Context) {
 	d.stats.staleBooks.Set(float64(len(d.rooms.Load().runbooks.Stale(time.Now()))))
 }
 
-// Audit counts what was verified.
-type Audit struct {
-	Incidents int
-	Events    int
-	Broken    int
+// Audit checks the event chains in the store of a configuration, and calls
+// report for each that is broken. The daemon may run meanwhile.
+func Audit(ctx context.Context, cfg *config.Config, report func(watchbill.IncidentID, error)) (AuditResult, error) {
+	s, err := store.Open(ctx, cfg.Store)
+	if err != nil {
+		return AuditResult{}, err
+	}
+	a, err := verifyChains(ctx, s, report)
+	return a, errors.Join(err, s.Close())
 }
 
-// VerifyChains checks the event chain of every incident and calls report for
+// AuditResult counts what was verified.
+type AuditResult struct {
+	Incidents int `json:"incidents"`
+	Events    int `json:"events"`
+	Broken    int `json:"broken"`
+}
+
+// verifyChains checks the event chain of every incident and calls report for
 // each that is broken.
-func VerifyChains(ctx context.Context, s *store.Store, report func(watchbill.IncidentID, error)) (Audit, error) {
-	var a Audit
+func verifyChains(ctx context.Context, s *store.Store, report func(watchbill.IncidentID, error)) (AuditResult, error) {
+	var a AuditResult
 	err := s.View(ctx, func(tx *store.Tx) error {
 		return tx.Chains(func(id watchbill.IncidentID, head string, events []watchbill.Event) error {
 			a.Incidents++

@@ -14,29 +14,26 @@ import (
 // outbox is the flow as the page worker sees it: [notify.Outbox] over the store.
 type outbox struct{ *flow }
 
-func claim(c notify.Claim) store.Claim {
-	return store.Claim{Method: c.Method, Known: c.Known, Now: c.Now, Lease: c.Lease, Limit: c.Limit}
-}
 
 // Claim leases due pages. It reads first: an idle round must not write.
 func (o outbox) Claim(ctx context.Context, c notify.Claim) ([]watchbill.Delivery, error) {
-	next, err := o.NextDue(ctx, c)
+	next, err := o.NextDue(ctx, c.Queue)
 	if err != nil || next.IsZero() || next.After(c.Now) {
 		return nil, err
 	}
 	var claimed []watchbill.Delivery
 	err = o.store.Update(ctx, func(tx *store.Tx) (err error) {
-		claimed, err = tx.ClaimPages(claim(c))
+		claimed, err = tx.ClaimPages(store.Claim{Method: c.Method, Known: c.Except, Now: c.Now, Lease: c.Lease, Limit: c.Limit})
 		return err
 	})
 	return claimed, err
 }
 
-// NextDue returns when the next page of a claim's selection can be claimed.
-func (o outbox) NextDue(ctx context.Context, c notify.Claim) (time.Time, error) {
+// NextDue returns when the next page of a queue can be claimed.
+func (o outbox) NextDue(ctx context.Context, q notify.Queue) (time.Time, error) {
 	var next time.Time
 	err := o.store.View(ctx, func(tx *store.Tx) (err error) {
-		next, err = tx.NextPage(claim(c))
+		next, err = tx.NextPage(store.Claim{Method: q.Method, Known: q.Except})
 		return err
 	})
 	return next, err
