@@ -42,6 +42,10 @@ func (b *builder) splitGlobal() (prometheus, alertmanager *yaml.Node) {
 		b.problem(global, "write `key: value` lines", "global must be a mapping, not a %s", kindName(global))
 		return prometheus, alertmanager
 	}
+	for _, half := range []*yaml.Node{prometheus, alertmanager} {
+		half.Line, half.Column = global.Line, global.Column
+		b.files[half] = b.files[global]
+	}
 	ours := yamlKeys(reflect.TypeFor[promconfig.GlobalConfig]())
 	theirs := yamlKeys(reflect.TypeFor[amconfig.GlobalConfig]())
 	for k, v := range pairs(global) {
@@ -91,6 +95,7 @@ func (b *builder) alertmanager() {
 		{"inhibit_rules", "inhibit rule", inhibitAdvice, reflect.TypeFor[amcommoncfg.InhibitRule](), b.entries(b.file.InhibitRules.n, "inhibit_rules")},
 		{"time_intervals", "time interval", intervalAdvice, reflect.TypeFor[amconfig.TimeInterval](), b.named(b.file.Intervals.n, "time interval")},
 	}
+	b.secretFiles(global)
 	doc := whole(global, "")
 	for _, k := range kinds {
 		for _, entry := range k.entries {
@@ -104,6 +109,7 @@ func (b *builder) alertmanager() {
 				s.check = func(text string) error { return onlyLines(check(text)) }
 			}
 			b.accept(entry, s)
+			b.secretFiles(entry)
 		}
 		if k.key == "receivers" {
 			list := valueNode(doc, "receivers")
@@ -144,6 +150,7 @@ func (b *builder) loadAlertmanager(doc *yaml.Node) {
 		b.problem(b.root, "check what the sections receivers, inhibit_rules and time_intervals share, such as names", "%s", b.redact(plainMessage(err), b.root, nil))
 		return
 	}
+	b.cfg.Notify.Global = loaded.Global
 	b.cfg.Notify.Receivers = slices.DeleteFunc(loaded.Receivers, func(r amconfig.Receiver) bool { return r.Name == rootReceiver })
 	b.cfg.Router.InhibitRules = loaded.InhibitRules
 	b.cfg.Router.ResolveTimeout = time.Duration(loaded.Global.ResolveTimeout)
@@ -237,14 +244,17 @@ func (b *builder) templates() {
 				b.problem(pattern.n, "make the file readable", "%s cannot be read: %v", b.relative(path), err)
 				continue
 			}
-			b.cfg.Notify.Templates = append(b.cfg.Notify.Templates, path)
+			b.cfg.Notify.Templates = append(b.cfg.Notify.Templates, fullPath(path))
 			if err := guarded(func() error { _, err := amtemplate.FromGlobs([]string{path}); return err }); err != nil {
-				src, line, col := b.newSource(path, content), 1, 1
+				src, line, col := b.newSource(path, content), 1, 0
 				message := err.Error()
 				if m := templatePlace.FindStringSubmatch(message); m != nil {
 					message = message[len(m[0]):]
 					line, _ = strconv.Atoi(m[1])
 					col, _ = strconv.Atoi(m[2])
+				}
+				if col == 0 {
+					col = src.indent(line)
 				}
 				b.recordAt(src, line, col+1, Problem{Message: "template: " + message, Advice: "templates are Go templates, as Alertmanager's"})
 			}

@@ -210,11 +210,11 @@ func (b *builder) general() {
 	if !ok || path == "" {
 		b.problem(f.Store.n, "write sqlite:PATH, as in "+DefaultStore, "the store must be sqlite:PATH")
 	}
-	c.Store = b.resolve(f.Store.n, filepath.FromSlash(path))
+	c.Store = b.absolute(f.Store.n, filepath.FromSlash(path))
 	c.DataDir = filepath.Dir(c.Store)
 	c.Auth.TokenTTL = b.positive(f.Auth.TokenTTL, "token_ttl")
 	if dir := f.Runbooks.Dir; dir.given() {
-		c.Runbooks.Dir = b.resolve(dir.n, dir.v)
+		c.Runbooks.Dir = b.absolute(dir.n, dir.v)
 		b.needFolder(dir, c.Runbooks.Dir)
 	}
 }

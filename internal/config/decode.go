@@ -36,7 +36,7 @@ func (a at[T]) or(fallback T) T {
 type (
 	text     = at[string]
 	number   = at[int]
-	flag     = at[bool]
+	toggle   = at[bool]
 	duration = at[time.Duration]
 )
 
@@ -177,7 +177,7 @@ func (l *loader) decodeStruct(n *yaml.Node, out reflect.Value, what string) {
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		l.problem(n, "its keys are "+strings.Join(fieldNames(fields), ", "), "%s must be a mapping, not a %s", what, kindName(n))
+		l.problem(n, "write its keys: "+strings.Join(fieldNames(fields), ", "), "%s must be a mapping, not a %s", what, kindName(n))
 		return
 	}
 	for k, v := range pairs(n) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"watchbill"
 )
 
 // Sections in Prometheus' or Alertmanager's format are read by these libraries,
@@ -89,7 +92,7 @@ var yes = regexp.MustCompile(`^(?i:y|yes|n|no|on|off)$`)
 func (l *loader) scalarText(n *yaml.Node, key string, own bool) string {
 	value := n.Value
 	if !own && (strings.HasSuffix(key, "_file") || key == "files") {
-		return strconv.QuoteToASCII(l.resolve(n, l.expandEnv(n)))
+		return strconv.QuoteToASCII(l.absolute(n, l.expandEnv(n)))
 	}
 	if n.Tag == "!!str" && !(n.Style == 0 && yes.MatchString(value)) {
 		return strconv.QuoteToASCII(value)
@@ -99,17 +102,18 @@ func (l *loader) scalarText(n *yaml.Node, key string, own bool) string {
 
 var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// expandEnv replaces ${NAME} by the environment variable. One that is not set
-// is a problem.
+// expandEnv replaces ${NAME} in a path by the environment variable.
 func (l *loader) expandEnv(n *yaml.Node) string {
-	return variable.ReplaceAllStringFunc(n.Value, func(s string) string {
-		name := s[2 : len(s)-1]
-		value := l.env(name)
-		if value == "" {
-			l.problem(n, "set it where the daemon starts, or write the value here", "the environment variable %s is not set", name)
-		}
-		return value
-	})
+	return variable.ReplaceAllStringFunc(n.Value, func(s string) string { return l.variable(n, s[2:len(s)-1]) })
+}
+
+// variable returns an environment variable. One that is not set is a problem.
+func (l *loader) variable(n *yaml.Node, name string) string {
+	value := l.env(name)
+	if value == "" {
+		l.problem(n, "set it where the daemon starts, or write the value here", "the environment variable %s is not set", name)
+	}
+	return value
 }
 
 // finding is a library's complaint, brought back to a node.
@@ -139,7 +143,11 @@ func (l *loader) accept(entry *yaml.Node, s section) bool {
 		if !sure && round > 0 {
 			return false // taking something out may have caused this one
 		}
-		l.complain(entry, rest, s, []finding{{at: at, message: plainMessage(err), advice: s.advice}})
+		f := finding{at: at, message: plainMessage(err), advice: s.advice}
+		if e, ok := errors.AsType[*watchbill.Error](err); ok {
+			f.message, f.advice = e.Message, e.Hint
+		}
+		l.complain(entry, rest, s, []finding{f})
 		if better != "" {
 			at.Tag, at.Style, at.Value = "!!str", yaml.DoubleQuotedStyle, better
 		} else if at == rest || !remove(rest, at) {
@@ -155,7 +163,11 @@ func (l *loader) complain(entry, rest *yaml.Node, s section, found []finding) {
 		if l.files[f.at] == nil {
 			f.at = entry
 		}
-		l.problem(f.at, f.advice, "%s: %s", s.what, l.redact(f.message, rest, f.at))
+		message := l.redact(f.message, rest, f.at)
+		if !strings.HasPrefix(message, s.what+" ") {
+			message = s.what + ": " + message
+		}
+		l.problem(f.at, f.advice, "%s", message)
 	}
 }
 
@@ -207,6 +219,9 @@ func (s section) byLine(err error, doc *document, entry *yaml.Node) []finding {
 		if u := unknownField.FindStringSubmatch(f.message); u != nil {
 			f.message = fmt.Sprintf("unknown key %q", u[1])
 			f.advice = didYouMean(u[1], s.keysBeside(entry, f.at), s.advice)
+			if strings.HasSuffix(u[1], "_sd_configs") && nearest(u[1], s.keysBeside(entry, f.at)) == "" {
+				f.advice = "targets are found by static_configs, file_sd_configs, http_sd_configs and dns_sd_configs"
+			}
 		}
 		if w := wrongKind.FindStringSubmatch(f.message); w != nil {
 			f.message = fmt.Sprintf("this must be %s, not %s", goKind(w[2]), yamlKind(w[1]))
@@ -221,6 +236,8 @@ func goKind(name string) string {
 	switch {
 	case strings.HasPrefix(name, "[]"):
 		return "a list"
+	case strings.HasSuffix(name, "Duration"):
+		return "a duration such as 30s"
 	case strings.Contains(name, "int") || strings.Contains(name, "float"):
 		return "a number"
 	case strings.Contains(name, "bool"):
@@ -422,7 +439,7 @@ func replaced(n *yaml.Node, quiet func() bool) (leaf *yaml.Node, value string) {
 	before := *n
 	defer func() { *n = before }()
 	n.Tag, n.Style = "!!str", yaml.DoubleQuotedStyle
-	for _, value := range []string{"http://localhost/", "1m", "a", "1", "localhost:1", "a=\"b\""} {
+	for _, value := range []string{"http://localhost/", "1m", "a", "1", "localhost:1", "a=\"b\"", "00:01", "23:59"} {
 		if n.Value = value; quiet() {
 			return n, value
 		}
@@ -433,7 +450,7 @@ func replaced(n *yaml.Node, quiet func() bool) (leaf *yaml.Node, value string) {
 var word = regexp.MustCompile(`[a-z]+(?:_[a-z]+)+`)
 
 // namedBy returns the first value under a node that a message quotes, or the
-// first key that it names.
+// first key that it names, as it is written or in words.
 func namedBy(message string, n *yaml.Node) *yaml.Node {
 	for _, q := range quoted.FindAllString(message, -1) {
 		if value, err := strconv.Unquote(q); err == nil && value != "" {
@@ -449,7 +466,9 @@ func namedBy(message string, n *yaml.Node) *yaml.Node {
 			return v
 		}
 	}
-	return nil
+	return find(n, func(key string, _ *yaml.Node) bool {
+		return strings.Contains(key, "_") && strings.Contains(message, strings.ReplaceAll(key, "_", " "))
+	})
 }
 
 // find returns the first value under a node that is wanted, given its key.

@@ -102,7 +102,7 @@ func (b *builder) rolesSection() watchbill.Matrix {
 		return b.ownRoles(operations.Activities)
 	}
 	if !r.preset.given() {
-		if keyNode(r.n, "preset") == nil {
+		if r.n == nil || r.n.Kind == yaml.MappingNode && keyNode(r.n, "preset") == nil {
 			at := r.n
 			if at == nil {
 				at = b.root

@@ -103,7 +103,7 @@ func (b *builder) peopleSection() {
 			continue
 		}
 		if r.ID == m.Manager {
-			b.problem(at, fmt.Sprintf("add roles: [%s] to somebody: every escalation ends there", r.ID), "nobody holds the role %s, the manager", r.ID)
+			b.problem(at, fmt.Sprintf("add roles: [%s] to somebody", r.ID), "nobody holds the role %s: nobody would be paged at the end of an escalation", r.ID)
 			continue
 		}
 		b.warn(at, fmt.Sprintf("add roles: [%s] to somebody; until then its pages go to the manager", r.ID), "nobody holds the role %s", r.ID)

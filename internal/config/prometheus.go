@@ -1,21 +1,29 @@
 package config
 
 import (
-	"log/slog"
+	"errors"
+	"fmt"
+	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/dns"
 	"github.com/prometheus/prometheus/discovery/file"
 	"github.com/prometheus/prometheus/discovery/http"
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"go.yaml.in/yaml/v3"
 
+	"watchbill"
 	"watchbill/collector"
 	"watchbill/targets"
 )
 
 const scrapeAdvice = "see https://prometheus.io/docs/prometheus/latest/configuration/configuration/#scrape_config"
+
+const ruleAdvice = "see https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/"
 
 // defaultRetention is how long series are kept unless a target's period is
 // longer.
@@ -72,28 +80,37 @@ func (b *builder) prometheus() {
 		b.secretFiles(job)
 	}
 	b.cfg.Collector.Prometheus = []byte(b.render(whole(global, jobs...)).text.String())
+	b.cfg.Collector.Dir = fullPath(b.loader.root)
 	b.ruleFiles()
 }
 
-// checkPrometheus lets Prometheus read a configuration.
+// checkPrometheus lets the collector read a configuration.
 func checkPrometheus(text string) error {
-	return guarded(func() error {
-		cfg, err := promconfig.Load(text, slog.New(slog.DiscardHandler))
-		if err == nil {
-			_, err = cfg.GetScrapeConfigs()
+	err := guarded(func() error { return collector.CheckPrometheus([]byte(text)) })
+	if e, ok := errors.AsType[*watchbill.Error](err); ok {
+		if message, ok := strings.CutPrefix(e.Message, "read scrape_configs: "); ok {
+			return errors.New(message)
 		}
-		return err
-	})
+	}
+	return err
 }
 
-// externalLabels replaces ${NAME} in the values of external_labels, which
-// Prometheus does by itself, but with the environment of this process and
-// without a word if it is not set.
+// externalLabels replaces $NAME and ${NAME} in the values of external_labels, as
+// Prometheus does, but a variable that is not set is a problem rather than an
+// empty label. What is left of dollars is doubled, because Prometheus still
+// looks.
 func (b *builder) externalLabels(global *yaml.Node) {
 	for _, v := range pairs(valueNode(global, "external_labels")) {
-		if v.Kind == yaml.ScalarNode && variable.MatchString(v.Value) {
-			v.Value, v.Tag, v.Style = b.expandEnv(v), "!!str", yaml.DoubleQuotedStyle
+		if v.Kind != yaml.ScalarNode || !strings.Contains(v.Value, "$") {
+			continue
 		}
+		value := os.Expand(v.Value, func(name string) string {
+			if name == "$" {
+				return name
+			}
+			return b.variable(v, name)
+		})
+		v.Value, v.Tag, v.Style = strings.ReplaceAll(value, "$", "$$"), "!!str", yaml.DoubleQuotedStyle
 	}
 }
 
@@ -106,9 +123,27 @@ func (b *builder) ruleFiles() {
 				b.problem(pattern.n, "make the file readable", "%s cannot be read: %v", b.relative(path), err)
 				continue
 			}
-			b.cfg.Collector.Rules = append(b.cfg.Collector.Rules, collector.RuleFile{Name: path, Content: content})
+			f := collector.RuleFile{Name: fullPath(path), Content: content}
+			b.cfg.Collector.Rules = append(b.cfg.Collector.Rules, f)
+			src := b.newSource(path, content)
+			for _, p := range collector.CheckRules(f) {
+				b.ruleProblem(src, p)
+			}
 		}
 	}
+}
+
+// ruleProblem takes over what the collector found in a rule file.
+func (b *builder) ruleProblem(src *source, p collector.Problem) {
+	own := Problem{Message: p.Message, Advice: ruleAdvice}
+	if m := unknownField.FindStringSubmatch(p.Message); m != nil {
+		known := slices.Concat(yamlKeys(reflect.TypeFor[rulefmt.Rule]()), yamlKeys(reflect.TypeFor[rulefmt.RuleGroup]()))
+		own.Message, own.Advice = fmt.Sprintf("unknown key %q", m[1]), didYouMean(m[1], known, ruleAdvice)
+	}
+	if p.Col <= 1 {
+		p.Col = src.indent(p.Line) + 1
+	}
+	b.recordAt(src, p.Line, p.Col, own)
 }
 
 // targetFiles reads the service targets and makes their rules.
@@ -126,6 +161,14 @@ func (b *builder) targetFiles() {
 			b.targetProblems(problems)
 			c.Targets = append(c.Targets, ts...)
 			c.Windows = append(c.Windows, ws...)
+		}
+	}
+	for _, t := range c.Targets {
+		if src := b.sources[t.Pos.File]; src != nil && len(b.services) > 0 && !slices.Contains(b.services, t.Service) {
+			b.recordAt(src, t.Pos.Line, t.Pos.Col, Problem{
+				Message: fmt.Sprintf("the target is for %q, which is not one of the services", t.Service),
+				Advice:  didYouMean(t.Service, b.services, ""), Warning: true,
+			})
 		}
 	}
 	retention := b.positive(b.file.Retention.Series, "series")

@@ -141,7 +141,7 @@ func (b *builder) activity(e activityEntry) router.Rule {
 			b.problem(e.Node, "add match: ['label=\"value\"']; alerts that no rule matches are first-line", "a rule that matches nothing in particular")
 		}
 		if keyNode(e.Node, "activity") == nil {
-			b.problem(e.Node, "add activity: "+didYouMean("", b.activities, ""), "a rule without an activity")
+			b.problem(e.Node, "add activity: and "+didYouMean("", b.activities, ""), "a rule without an activity")
 		}
 	}
 	b.known(e.Activity, "activity", b.activities)

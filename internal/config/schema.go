@@ -61,9 +61,9 @@ type rolesPreset struct {
 
 type roleEntry struct {
 	where
-	ID      text `yaml:"id"`
-	Title   text `yaml:"title"`
-	Manager flag `yaml:"manager"`
+	ID      text   `yaml:"id"`
+	Title   text   `yaml:"title"`
+	Manager toggle `yaml:"manager"`
 }
 
 func (r *rolesSection) decodeNode(l *loader, n *yaml.Node, what string) {
@@ -95,7 +95,7 @@ type personEntry struct {
 	Email     text           `yaml:"email"`
 	Contact   []contactEntry `yaml:"contact"`
 	Deputy    text           `yaml:"deputy"`
-	Developer flag           `yaml:"developer"`
+	Developer toggle         `yaml:"developer"`
 }
 
 type contactEntry struct {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -74,6 +75,9 @@ func (l *loader) noteSecret(key string, value *yaml.Node) {
 
 // hide blanks the secrets in the lines of a file.
 func (l *loader) hide(src *source) {
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(l.secret)), func(n *yaml.Node) bool { return l.files[n] == src }) {
+		return
+	}
 	var nodes []*yaml.Node
 	for n, s := range l.files {
 		if s == src {
@@ -111,6 +115,9 @@ func (s *source) blank(line, col, endLine, endCol int) {
 		}
 		if at == endLine {
 			to = max(from, min(endCol-1, len(text)))
+			if at > line && strings.Trim(string(text[from:to]), " \t-?{[\"'") == "" {
+				return // only what opens the next value
+			}
 		}
 		s.lines[at-1] = string(text[:from]) + stars(string(text[from:to])) + string(text[to:])
 	}
@@ -138,7 +145,7 @@ func stars(text string) string {
 func (s *source) hideUnread() {
 	depth := -1 // indentation of the key whose block is blanked
 	for i, line := range s.lines {
-		indent := len(line) - len(strings.TrimLeft(line, " \t"))
+		indent := len(line) - len(strings.TrimLeft(line, " \t-"))
 		if depth >= 0 && (indent > depth || strings.TrimSpace(line) == "") {
 			s.lines[i] = stars(line)
 			continue
@@ -167,10 +174,17 @@ func (l *loader) secretsUnder(n *yaml.Node) []string {
 }
 
 // redact blanks the secrets of an entry in a library's message. If the message
-// is about a secret, whatever it quotes goes too.
+// is about a secret, what it quotes of it goes too.
 func (l *loader) redact(message string, entry, at *yaml.Node) string {
 	if l.secret[at] {
-		message = quoted.ReplaceAllString(message, "<secret>")
+		open := openAddress.FindString(at.Value)
+		message = quoted.ReplaceAllStringFunc(message, func(q string) string {
+			part := q[1 : len(q)-1]
+			if strings.Contains(at.Value, part) && !strings.Contains(open, part) {
+				return "<secret>"
+			}
+			return q
+		})
 	}
 	secrets := l.secretsUnder(entry)
 	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })

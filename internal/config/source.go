@@ -20,7 +20,7 @@ import (
 // Limits on what a file may hold, so that no file can exhaust the machine.
 const (
 	maxFileSize = 4 << 20
-	maxNodes    = 500_000 // after aliases are written out
+	maxNodes    = 300_000 // after aliases are written out
 	maxDepth    = 100
 )
 
@@ -29,6 +29,12 @@ type source struct {
 	name  string
 	dir   string
 	lines []string
+}
+
+// indent returns how many blanks a line begins with.
+func (s *source) indent(line int) int {
+	text := s.lines[max(1, min(line, len(s.lines)))-1]
+	return len(text) - len(strings.TrimLeft(text, " \t"))
 }
 
 // loader reads files and collects what is wrong with them. It knows where each
@@ -115,13 +121,29 @@ func (l *loader) dir(n *yaml.Node) string {
 	return l.root
 }
 
-// resolve makes a path that a node states absolute to the process: relative
-// ones are relative to the folder of the file that states them.
+// resolve joins a path that a node states to the folder of the file that
+// states it.
 func (l *loader) resolve(n *yaml.Node, path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path
 	}
 	return filepath.Join(l.dir(n), path)
+}
+
+// absolute resolves a path for use after loading, when the process may have
+// changed its folder.
+func (l *loader) absolute(n *yaml.Node, path string) string {
+	if path == "" {
+		return ""
+	}
+	return fullPath(l.resolve(n, path))
+}
+
+func fullPath(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
 }
 
 // read returns a file of at most 4 MB.
@@ -182,7 +204,7 @@ func (l *loader) parse(src *source, content []byte) *yaml.Node {
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return nil
 	} else if err != nil {
-		l.syntax(src, err)
+		l.syntax(src, content, err)
 		return nil
 	}
 	var second yaml.Node
@@ -192,12 +214,15 @@ func (l *loader) parse(src *source, content []byte) *yaml.Node {
 			Advice:  "a configuration is one document: remove the --- before it, or move it to a file of its own under include",
 		})
 	} else if !errors.Is(err, io.EOF) {
-		l.syntax(src, err)
+		l.syntax(src, content, err)
 	}
 	if len(document.Content) == 0 {
 		return nil
 	}
 	root := l.expand(document.Content[0], src, nil)
+	if l.nodes > maxNodes {
+		return nil // what is missing would be complained about
+	}
 	if root == nil || root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
 		return nil
 	}
@@ -210,22 +235,74 @@ func (l *loader) parse(src *source, content []byte) *yaml.Node {
 
 var syntaxLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
 
-// syntax records an error of the YAML parser, which names a line at most.
-func (l *loader) syntax(src *source, err error) {
+// syntax records an error of the YAML parser. The parser names the line at which
+// the structure began that it could not finish, or none; the line that broke it
+// is the one after the longest beginning of the file that can be read.
+func (l *loader) syntax(src *source, content []byte, err error) {
 	message, line := strings.TrimPrefix(err.Error(), "yaml: "), 1
 	if m := syntaxLine.FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = message[len(m[0]):]
 	}
+	if broken := brokenLine(content); broken > 0 {
+		line = broken
+	}
 	line = max(1, min(line, len(src.lines)))
-	text := src.lines[line-1]
-	col := utf8.RuneCountInString(text) - utf8.RuneCountInString(strings.TrimLeft(text, " \t")) + 1
-	advice := "look at this line and the ones above: indentation, quotes, a missing colon or bracket"
-	if strings.Contains(text[:len(text)-len(strings.TrimLeft(text, " \t"))], "\t") {
+	indent := src.indent(line)
+	advice := "look at this line and the one above: indentation, quotes, a missing colon or bracket"
+	if strings.Contains(src.lines[line-1][:indent], "\t") {
 		advice = "YAML is indented with spaces: replace the tab"
 	}
-	l.recordAt(src, line, col, Problem{Message: "this is not YAML: " + message, Advice: advice})
+	l.recordAt(src, line, indent+1, Problem{Message: "this is not YAML: " + message, Advice: advice})
 	src.hideUnread()
+}
+
+// brokenLine returns the line after the longest run of lines that can be read,
+// or 0 for a file so large that looking for it takes too long.
+func brokenLine(content []byte) int {
+	const (
+		largest = 256 << 10
+		ahead   = 40 // lines that a bracket or a quote may stay open
+	)
+	if len(content) > largest {
+		return 0
+	}
+	lines := bytes.SplitAfter(content, []byte("\n"))
+	budget := 16 * largest
+	reads := func(n int) bool {
+		part := bytes.Join(lines[:n], nil)
+		if budget -= len(part); budget < 0 {
+			return false
+		}
+		decoder := yaml.NewDecoder(bytes.NewReader(part))
+		for {
+			var n yaml.Node
+			if err := decoder.Decode(&n); err != nil {
+				return errors.Is(err, io.EOF)
+			}
+		}
+	}
+	good, bad := 0, len(lines)
+	for {
+		for bad-good > 1 {
+			if middle := (good + bad) / 2; reads(middle) {
+				good = middle
+			} else {
+				bad = middle
+			}
+		}
+		further := bad
+		for n := bad + 1; n < min(bad+ahead, len(lines)) && further == bad; n++ {
+			if reads(n) {
+				further = n
+			}
+		}
+		if further == bad {
+			return bad
+		}
+		// The line only opened something that was closed later.
+		good, bad = further, len(lines)
+	}
 }
 
 // invalidText finds the first byte that YAML does not allow.

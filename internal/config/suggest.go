@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// didYouMean advises the known name that is nearest to a mistyped one, or the
-// names there are if none is near.
-func didYouMean(got string, known []string, none string) string {
+// didYouMean advises the known name that is nearest to a mistyped one, else the
+// names there are. If there are none, or too many to read, it gives the other
+// advice.
+func didYouMean(got string, known []string, other string) string {
+	const most = 12
 	if best := nearest(got, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
-	if len(known) == 0 {
-		return none
+	switch {
+	case len(known) == 0 || len(known) > most && other != "":
+		return other
+	case len(known) == 1:
+		return "use " + known[0]
 	}
-	names := slices.Sorted(slices.Values(known))
-	const most = 12
-	if len(names) > most {
-		return fmt.Sprintf("there are %s and %d more", strings.Join(names[:most], ", "), len(names)-most)
-	}
-	return "there is " + strings.Join(names, ", ")
+	return "use one of " + strings.Join(slices.Sorted(slices.Values(known)), ", ")
 }
 
 // nearest returns the name with the smallest edit distance to got, and "" if
