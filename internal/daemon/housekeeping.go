@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/go-co-op/gocron/v2"
@@ -51,6 +52,9 @@ func (d *Daemon) countStale(context.Context) {
 // Audit checks the event chains in the store of a configuration, and calls
 // report for each that is broken. The daemon may run meanwhile.
 func Audit(ctx context.Context, cfg *config.Config, report func(watchbill.IncidentID, error)) (AuditResult, error) {
+	if _, err := os.Stat(cfg.Store); err != nil {
+		return AuditResult{}, watchbill.Errorf(watchbill.CodeNotFound, "check --config, and store: in it", "there is no store to verify: %v", err)
+	}
 	s, err := store.Open(ctx, cfg.Store)
 	if err != nil {
 		return AuditResult{}, err

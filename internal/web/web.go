@@ -257,6 +257,7 @@ func (s *Server) fail(w http.ResponseWriter, c call, err error) {
 		s.o.Logger.ErrorContext(c.Context(), "request failed", "method", c.Method, "path", c.URL.Path, "err", err)
 		w.Header().Set("Retry-After", "5")
 	case watchbill.CodeUnauthenticated:
+		s.o.Logger.InfoContext(c.Context(), "caller was refused", "method", c.Method, "path", c.URL.Path, "remote", c.RemoteAddr, "reason", errors.Unwrap(err))
 		w.Header().Set("WWW-Authenticate", `Basic realm="watchbill: any user name, a token as the password"`)
 	case watchbill.CodeInvalid, watchbill.CodeDenied, watchbill.CodeNotFound, watchbill.CodeConflict, watchbill.CodeTooLarge:
 	}
