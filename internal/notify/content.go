@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -273,18 +274,28 @@ func clip(s string, limit int) string {
 	return strings.TrimRight(string(r), " \n") + "…"
 }
 
-// webURL returns a link that is safe to offer, normalised, or "".
+// webURL returns a link that is safe to offer, normalised, or "": http or https,
+// without a password, and without a character that could end the link, or begin
+// a format, in any of the channels.
 func webURL(s string) string {
 	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.Opaque != "" {
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || !hostLike(u.Hostname()) {
 		return ""
 	}
 	base := u.Scheme + "://" + u.Host
 	rest := strings.TrimPrefix(u.String(), base)
-	strange := func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("<>\"`\\{}|^", r) }
-	if strings.ContainsFunc(rest, strange) || strings.ContainsFunc(u.Host, strange) {
+	if strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("<>\"`\\{}|^", r) }) {
 		return ""
 	}
-	// Characters that Markdown could take for the end or the beginning of a link.
 	return base + strings.NewReplacer("[", "%5B", "]", "%5D", "(", "%28", ")", "%29", "*", "%2A", "'", "%27").Replace(rest)
+}
+
+// hostLike reports whether a host is an address or a plain name.
+func hostLike(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Zone() == ""
+	}
+	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
+	})
 }

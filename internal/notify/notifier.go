@@ -179,10 +179,9 @@ func (n *Notifier) Methods(p watchbill.Person, fired time.Time) []Method {
 	if p.Email != "" && n.receivers[EmailReceiver] != nil {
 		return []Method{{EmailReceiver, fired, why + ": mail to their address"}}
 	}
-	switch {
-	case p.Email == "":
+	if p.Email == "" {
 		why += " and no email address"
-	default:
+	} else {
 		why += " and there is no email receiver"
 	}
 	return []Method{{TerminalReceiver, fired, why + ": the daemon's terminal is the last resort"}}

@@ -3,6 +3,7 @@ package notify
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -156,16 +157,18 @@ func TestCleaning(t *testing.T) {
 func TestWebURL(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"https://a.example/x?y=1&z=2":       "https://a.example/x?y=1&z=2",
-		"http://[::1]:9090/g":               "http://[::1]:9090/g",
+		"https://a.example/x?y=1&z=2":        "https://a.example/x?y=1&z=2",
+		"http://[::1]:9090/g":                "http://[::1]:9090/g",
 		"https://a.example/[x](http://evil)": "https://a.example/%5Bx%5D%28http://evil%29",
-		"javascript:alert(1)":               "",
-		"//evil.example/x":                  "",
-		"https://user:pw@a.example/":        "",
-		"https://a.example/<!channel>":      "https://a.example/%3C%21channel%3E",
-		"data:text/html,x":                  "",
-		"":                                  "",
-		"https://":                          "",
+		"javascript:alert(1)":                "",
+		"//evil.example/x":                   "",
+		"https://user:pw@a.example/":         "",
+		"https://a.example/<!channel>":       "https://a.example/%3C%21channel%3E",
+		"data:text/html,x":                   "",
+		"":                                   "",
+		"https://":                           "",
+		"http://a*b/":                        "",
+		"http://[:*]/":                       "",
 	} {
 		if got := webURL(in); in == "https://a.example/<!channel>" {
 			require.NotContains(t, got, "<", in)
@@ -371,7 +374,7 @@ func (m *mailbox) global(t *testing.T) *amconfig.GlobalConfig {
 }
 
 // readMail returns a mail's headers, and its parts in order.
-func readMail(t *testing.T, raw string) (header mail.Header, parts []string, kinds []string) {
+func readMail(t *testing.T, raw string) (header mail.Header, parts, kinds []string) {
 	t.Helper()
 	m, err := mail.ReadMessage(strings.NewReader(raw))
 	require.NoError(t, err)
@@ -380,7 +383,7 @@ func readMail(t *testing.T, raw string) (header mail.Header, parts []string, kin
 	mr := multipart.NewReader(m.Body, params["boundary"])
 	for {
 		p, err := mr.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return m.Header, parts, kinds
 		}
 		require.NoError(t, err)
@@ -544,4 +547,3 @@ func TestNewRefusesBadInput(t *testing.T) {
 	require.ErrorContains(t, err, "bad.tmpl")
 	require.ErrorContains(t, err, "correct the file")
 }
-

@@ -6,11 +6,11 @@ import (
 	"crypto/sha256"
 	_ "embed" // the page's templates
 	"fmt"
+	htmltemplate "html/template"
 	"maps"
 	"net/url"
 	"slices"
 	"strconv"
-	htmltemplate "html/template"
 	texttemplate "text/template"
 
 	"github.com/prometheus/alertmanager/alert"

@@ -60,7 +60,8 @@ func newReceiver(config amconfig.Receiver, build func(amconfig.Receiver) ([]inte
 	}
 	var err error
 	if r.normal, err = build(config); err != nil {
-		return nil, fmt.Errorf("build receiver %s: %s", config.Name, r.redact.clean(err.Error())) //nolint:errorlint // the cause may hold a secret
+		// Not wrapped: the cause may hold a secret.
+		return nil, fmt.Errorf("build receiver %s: %s", config.Name, r.redact.clean(err.Error()))
 	}
 	r.hanging = make([]atomic.Int32, len(r.normal))
 	return r, nil

@@ -71,13 +71,19 @@ func gsmRune(r rune) string {
 	case unicode.Is(unicode.Mn, r), unicode.IsControl(r), unicode.Is(unicode.Cf, r):
 		return ""
 	}
-	for _, base := range norm.NFKD.String(string(r)) {
-		if base < 0x7f && base > ' ' && strings.ContainsRune(gsmBasic, base) {
-			return string(base)
-		}
-		break
+	if b := base(r); strings.ContainsRune(gsmBasic, b) {
+		return string(b)
 	}
 	return "?"
+}
+
+// base returns the ASCII letter that a letter with marks is made from, or a
+// question mark.
+func base(r rune) rune {
+	if b := norm.NFKD.String(string(r))[0]; b > ' ' && b < unicode.MaxASCII {
+		return rune(b)
+	}
+	return '?'
 }
 
 func typography() *strings.Replacer {
@@ -123,13 +129,7 @@ func septetClip(s string, limit int) string {
 func ascii(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r > unicode.MaxASCII {
-			for _, base := range norm.NFKD.String(string(r)) {
-				if base <= unicode.MaxASCII && base > ' ' {
-					return base
-				}
-				break
-			}
-			return '?'
+			return base(r)
 		}
 		return r
 	}, gsm(s))

@@ -79,7 +79,7 @@ func rewrite(r amconfig.Receiver, fn func(path, text string) string) amconfig.Re
 }
 
 func rewriteValue(v reflect.Value, path string, fn func(path, text string) string) reflect.Value {
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // the other kinds hold no text
 	case reflect.String:
 		if v.Type() != reflect.TypeFor[string]() && v.Type() != reflect.TypeFor[amcommoncfg.SecretTemplateURL]() {
 			return v
@@ -173,7 +173,7 @@ func secretsOf(r amconfig.Receiver) []string {
 }
 
 func collectSecrets(v reflect.Value, add func(string)) {
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // the other kinds hold no secret
 	case reflect.String:
 		if v.Type() == reflect.TypeFor[commoncfg.Secret]() || v.Type() == reflect.TypeFor[amcommoncfg.SecretTemplateURL]() {
 			add(v.String())
@@ -207,7 +207,7 @@ func collectSecrets(v reflect.Value, add func(string)) {
 // addURL adds the parts of an address that may be secret. Its host is not: an
 // operator needs it to understand the error.
 func addURL(v reflect.Value, add func(string)) {
-	u, ok := v.Interface().(url.URL)
+	u, ok := reflect.TypeAssert[url.URL](v)
 	if !ok {
 		return
 	}
