@@ -164,7 +164,7 @@ func (l *loader) complain(entry, rest *yaml.Node, s section, found []finding) {
 			f.at = entry
 		}
 		message := l.redact(f.message, rest, f.at)
-		if !strings.HasPrefix(message, s.what+" ") {
+		if !strings.HasPrefix(message, s.what) {
 			message = s.what + ": " + message
 		}
 		l.problem(f.at, f.advice, "%s", message)

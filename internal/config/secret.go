@@ -13,7 +13,8 @@ import (
 )
 
 // Secrets never leave this package in a problem. What makes a value secret is
-// the name of its key, or that it is an address with a password. On a source
+// the name of its key, or that it is an address: its path may be a
+// token. On a source
 // line it is blanked where it stands, from its first character to the next
 // value, so that it does not matter how it is quoted; a blank is as wide as what
 // it hides and the caret stays under its column. In the messages of libraries
@@ -21,7 +22,7 @@ import (
 
 // secretKey matches the keys whose values nobody may see. A key that ends in
 // _file names a file, which may be shown.
-var secretKey = regexp.MustCompile(`(?i)pass|secret|token|credential|authorization|bearer|(^|_)(key|values|url)$`)
+var secretKey = regexp.MustCompile(`(?i)pass|secret|token|credential|authorization|bearer|(^|_)key|(^|_)(values|url)$`)
 
 // openKeys end in _url or _key and are no secrets.
 var openKeys = []string{"external_url", "token_ttl", "runbook_url", "proxy_url", "token_url", "pagerduty_url", "opsgenie_api_url"}
@@ -31,6 +32,18 @@ var secretLine = regexp.MustCompile(`(?i)^(.*?(?:^|[\s{,"'_-])(?:password|passwd
 
 // openAddress is the part of an address that is no secret.
 var openAddress = regexp.MustCompile(`^["']?[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s"']*`)
+
+// longAddress is an address with more than a host.
+var longAddress = regexp.MustCompile(`://(?:[^/?#]*@|[^/?#]*[/?#].)`)
+
+// openPart returns the part of a secret that may be shown: the scheme and the
+// host of an address, unless a password stands before the host.
+func openPart(value string) string {
+	if strings.Contains(value, "@") {
+		return ""
+	}
+	return openAddress.FindString(value)
+}
 
 var quoted = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|`[^`]*`")
 
@@ -56,7 +69,8 @@ func (l *loader) noteSecret(key string, value *yaml.Node) {
 	switch value.Kind {
 	case yaml.ScalarNode:
 		u, err := url.Parse(value.Value)
-		if isSecretKey(key) && !isNull(value) || err == nil && u.User != nil || err != nil && strings.Contains(value.Value, "@") {
+		address := longAddress.MatchString(value.Value) && !slices.Contains(openKeys, key)
+		if isSecretKey(key) && !isNull(value) || address || err == nil && u.User != nil || err != nil && strings.Contains(value.Value, "@") {
 			l.secret[value] = true
 		}
 	case yaml.SequenceNode:
@@ -111,7 +125,7 @@ func (s *source) blank(line, col, endLine, endCol int) {
 		from, to := 0, len(text)
 		if at == line {
 			from = min(col-1, len(text))
-			from += len([]rune(openAddress.FindString(string(text[from:]))))
+			from += len([]rune(openPart(string(text[from:]))))
 		}
 		if at == endLine {
 			to = max(from, min(endCol-1, len(text)))
@@ -146,7 +160,10 @@ func (s *source) hideUnread() {
 	depth := -1 // indentation of the key whose block is blanked
 	for i, line := range s.lines {
 		indent := len(line) - len(strings.TrimLeft(line, " \t-"))
-		if depth >= 0 && (indent > depth || strings.TrimSpace(line) == "") {
+		if blank := strings.TrimSpace(line); blank == "" || blank[0] == '#' {
+			continue
+		}
+		if depth >= 0 && indent > depth {
 			s.lines[i] = stars(line)
 			continue
 		}
@@ -177,7 +194,7 @@ func (l *loader) secretsUnder(n *yaml.Node) []string {
 // is about a secret, what it quotes of it goes too.
 func (l *loader) redact(message string, entry, at *yaml.Node) string {
 	if l.secret[at] {
-		open := openAddress.FindString(at.Value)
+		open := openPart(at.Value)
 		message = quoted.ReplaceAllStringFunc(message, func(q string) string {
 			part := q[1 : len(q)-1]
 			if strings.Contains(at.Value, part) && !strings.Contains(open, part) {

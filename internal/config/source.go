@@ -148,14 +148,21 @@ func fullPath(path string) string {
 
 // read returns a file of at most 4 MB.
 func (l *loader) read(path string) ([]byte, error) {
+	// Looked at before it is opened: opening a pipe waits for its other end.
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, plainFileError(err)
+	case info.IsDir():
+		return nil, errors.New("it is a folder")
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a file with content")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, plainFileError(err)
 	}
 	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, errors.New("it is a folder")
-	}
 	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
 		return nil, plainFileError(err)

@@ -1,0 +1,13 @@
+// Package deploy holds what an installation needs besides the binary, so far
+// example configurations. It has no code of its own; its tests load every
+// example, so that what a reader copies works.
+//
+// # Examples
+//
+// examples/small is a team of six for a shop with three services: the preset
+// roles, two rosters, scraping with static and file discovery, one rule file, one
+// service target, a receiver for each person. Copy the folder, change the names
+// and the addresses, and run
+//
+//	watchbill check watchbill.yaml
+package deploy

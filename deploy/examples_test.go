@@ -1,0 +1,61 @@
+package deploy
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"watchbill"
+	"watchbill/internal/config"
+	"watchbill/targets"
+)
+
+func noEnv(string) string { return "" }
+
+// TestExamplesLoad loads every example without a problem or a doubt.
+func TestExamplesLoad(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("examples/*/watchbill.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, path := range files {
+		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) {
+			t.Parallel()
+			cfg, err := config.Load(path, noEnv)
+			require.NoError(t, err)
+			require.Empty(t, cfg.Warnings)
+		})
+	}
+}
+
+// TestSmall holds what the documentation says about the small example.
+func TestSmall(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Load("examples/small/watchbill.yaml", noEnv)
+	require.NoError(t, err)
+	require.Len(t, cfg.People, 6)
+	require.Len(t, cfg.Services, 3)
+	for _, r := range cfg.Matrix.Roles {
+		require.True(t, slices.ContainsFunc(cfg.People, func(p watchbill.Person) bool { return p.Holds(r.ID) }), r.ID)
+	}
+	require.Equal(t, []watchbill.RoleID{"support", "deployment", "infrastructure"}, cfg.Matrix.Responsible("performance"))
+	require.Len(t, cfg.Escalation.Rosters, 2)
+	require.Equal(t, "watchbill.yaml:"+line(t, cfg, "rosters.0"), cfg.Escalation.Rosters[0].Line)
+	require.Len(t, cfg.Targets.Targets, 1)
+	require.Equal(t, "checkout-requests", cfg.Targets.Targets[0].ID)
+	require.GreaterOrEqual(t, cfg.Collector.Retention, 33*24*time.Hour)
+	require.Len(t, cfg.Collector.Rules, 2, "the rule file and the target's rules")
+	_, problems := targets.Rules(cfg.Targets)
+	require.Empty(t, problems)
+}
+
+// line returns the number at the end of "watchbill.yaml:41".
+func line(t *testing.T, cfg *config.Config, path string) string {
+	t.Helper()
+	at := cfg.Line(path)
+	require.NotEmpty(t, at)
+	return at[len("watchbill.yaml:"):]
+}
