@@ -463,11 +463,11 @@ func TestHangingMailServerIsLeftBehind(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	box := &mailbox{addr: ln.Addr().String()}
-	n := newNotifier(t, Config{Global: box.global(t), SendTimeout: 20 * time.Millisecond}, Options{})
+	n := newNotifier(t, Config{Global: box.global(t), SendTimeout: 500 * time.Millisecond}, Options{})
 	for range maxHanging {
 		result, detail := n.Send(t.Context(), fullPage(EmailReceiver))
 		require.Equal(t, watchbill.ResultRetry, result)
-		require.Equal(t, "email[0]: no answer within 20ms", detail)
+		require.Equal(t, "email[0]: no answer within 500ms", detail)
 	}
 	result, detail := n.Send(t.Context(), fullPage(EmailReceiver))
 	require.Equal(t, watchbill.ResultRetry, result)

@@ -41,7 +41,11 @@ func (n *Notifier) Send(ctx context.Context, d watchbill.Delivery) (watchbill.Re
 	failed := r.failures(ctx, n.tmpl, n.data(ctx, m))
 	for _, f := range failed {
 		if partOf(f.slot) == address {
-			return watchbill.ResultRefused, r.redact.clean(fmt.Sprintf("no address: template %s: %v", f.slot.Path, f.err))
+			result := watchbill.ResultRefused
+			if errors.Is(f.err, errSlow) {
+				result = watchbill.ResultRetry
+			}
+			return result, r.redact.clean(fmt.Sprintf("no address: template %s: %v", f.slot.Path, f.err))
 		}
 	}
 	integrations, err := r.without(failed)

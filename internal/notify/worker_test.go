@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"watchbill"
+	"watchbill/internal/pipenet"
 )
 
 // shelf is an outbox in memory, with the semantics that Outbox asks for.
@@ -147,7 +147,7 @@ func (s *shelf) finished() []watchbill.Outcome {
 // stop a bubble's clock.
 type hosts struct {
 	start time.Time
-	conns chan net.Conn
+	ln    *pipenet.Listener
 	srv   *http.Server
 	mu    sync.Mutex
 	hits  []hit
@@ -161,36 +161,10 @@ type hit struct {
 	Attempt string
 }
 
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "pipe" }
-
-func (h *hosts) Accept() (net.Conn, error) {
-	c, ok := <-h.conns
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-
-func (h *hosts) Close() error   { return nil }
-func (h *hosts) Addr() net.Addr { return pipeAddr{} }
-
-func (h *hosts) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	server, client := net.Pipe()
-	select {
-	case h.conns <- server:
-		return client, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // newHosts serves every host name; answer says what nth request to a host gets.
 func newHosts(t *testing.T, answer func(host string, n int, r *http.Request) int) *hosts {
 	t.Helper()
-	h := &hosts{start: time.Now(), conns: make(chan net.Conn)}
+	h := &hosts{start: time.Now(), ln: pipenet.Listen()}
 	h.srv = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			GroupKey string
@@ -208,14 +182,11 @@ func newHosts(t *testing.T, answer func(host string, n int, r *http.Request) int
 		h.mu.Unlock()
 		w.WriteHeader(answer(r.Host, n, r))
 	})}
-	go func() { _ = h.srv.Serve(h) }()
+	go func() { _ = h.srv.Serve(h.ln) }()
 	return h
 }
 
-func (h *hosts) stop() {
-	close(h.conns)
-	_ = h.srv.Close()
-}
+func (h *hosts) stop() { _ = h.srv.Close() }
 
 func (h *hosts) got(host string) []hit {
 	h.mu.Lock()
@@ -245,7 +216,7 @@ func (h *hosts) notifier(t *testing.T, names ...string) *Notifier {
 	for _, name := range names {
 		yaml.WriteString("\n- name: " + name + "\n  webhook_configs: [{url: 'http://" + name + "/page'}]")
 	}
-	return newNotifier(t, Config{Receivers: load(t, yaml.String()).Receivers}, Options{DialContext: h.dial})
+	return newNotifier(t, Config{Receivers: load(t, yaml.String()).Receivers}, Options{DialContext: h.ln.DialContext})
 }
 
 // run starts a worker and returns it with what stops it.
