@@ -43,7 +43,7 @@
 // nothing where a colour or a link belongs. The page still goes out; the log and
 // watchbill_template_fallback_total tell. When the template of an address fails,
 // or an address is empty, nothing can stand in and the page is refused, so that
-// the person's next method is used at once. [Notifier.CheckTemplates] finds such
+// the person's next method is used at once; one that was only slow is retried. [Notifier.CheckTemplates] finds such
 // templates when the configuration is loaded.
 //
 // # Results
