@@ -8,6 +8,9 @@ type Config struct {
 	// global and scrape_configs, as text: the library cannot be handed a
 	// configuration made in Go.
 	Prometheus []byte
+	// Dir is the folder that relative file names in Prometheus start from.
+	// Empty is the working directory.
+	Dir string
 	// Rules are rule files in Prometheus' format: the user's rule_files, and the
 	// rules generated from service targets.
 	Rules []RuleFile

@@ -1,0 +1,153 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	config_util "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/model/rulefmt"
+
+	"watchbill"
+)
+
+// prepared is a configuration that was checked as a whole.
+type prepared struct {
+	prom        *config.Config
+	discovery   map[string]discovery.Configs
+	files       []string
+	groups      map[string]*rulefmt.RuleGroups
+	retention   time.Duration
+	externalURL *url.URL
+}
+
+// prepare checks everything about a configuration without touching anything.
+func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, error) {
+	p := prepared{retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
+	if p.retention <= 0 {
+		p.retention = defaultRetention
+	}
+	var err error
+	if p.externalURL, err = url.Parse(strings.TrimRight(cfg.ExternalURL, "/")); err != nil {
+		return p, watchbill.Invalidf("write external_url as https://watchbill.example.com", "read the external URL: %v", err)
+	}
+	if p.prom, err = loadPrometheus(cfg.Prometheus); err != nil {
+		return p, err
+	}
+	p.prom.SetDirectory(cfg.Dir)
+	if p.discovery, err = discoveries(p.prom, httpOpts); err != nil {
+		return p, err
+	}
+	every := time.Duration(p.prom.GlobalConfig.EvaluationInterval)
+	var errs []error
+	for _, f := range cfg.Rules {
+		if slices.Contains(p.files, f.Name) {
+			errs = append(errs, watchbill.Invalidf("name each rule file once", "the rule file %s is there twice", f.Name))
+			continue
+		}
+		groups, problems := parseRules(f)
+		for _, problem := range problems {
+			errs = append(errs, watchbill.Invalidf("correct the rule", "%s:%d:%d: %s", f.Name, problem.Line, problem.Col, problem.Message))
+		}
+		if groups != nil {
+			p.files = append(p.files, f.Name)
+			p.groups[f.Name] = &rulefmt.RuleGroups{Groups: schedule(groups.Groups, every)}
+		}
+	}
+	return p, errors.Join(errs...)
+}
+
+// loadPrometheus reads scrape configurations.
+func loadPrometheus(text []byte) (*config.Config, error) {
+	prom, err := config.Load(string(text), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, watchbill.Invalidf("compare with Prometheus' documentation of scrape_configs", "read scrape_configs: %v", err)
+	}
+	for _, k := range []struct {
+		key     string
+		present bool
+	}{
+		{"alerting", len(prom.AlertingConfig.AlertmanagerConfigs)+len(prom.AlertingConfig.AlertRelabelConfigs) > 0},
+		{"remote_read", len(prom.RemoteReadConfigs) > 0},
+		{"remote_write", len(prom.RemoteWriteConfigs) > 0},
+		{"rule_files", len(prom.RuleFiles) > 0},
+		{"global.query_log_file", prom.GlobalConfig.QueryLogFile != ""},
+	} {
+		if k.present {
+			return nil, watchbill.Invalidf("remove the key: only global and scrape_configs are used", "%s has no meaning here", k.key)
+		}
+	}
+	if prom.GlobalConfig.EvaluationInterval <= 0 {
+		return nil, watchbill.Invalidf("write evaluation_interval: 15s", "the evaluation interval is not positive")
+	}
+	return prom, nil
+}
+
+// discoveries are the discovery configurations by job. The HTTP client of each
+// job is made once to see whether its files can be read.
+func discoveries(prom *config.Config, opts []config_util.HTTPClientOption) (map[string]discovery.Configs, error) {
+	jobs, err := prom.GetScrapeConfigs()
+	if err != nil {
+		return nil, watchbill.Invalidf("check scrape_config_files", "read scrape_configs: %v", err)
+	}
+	out := map[string]discovery.Configs{}
+	var errs []error
+	for _, job := range jobs {
+		client, err := config_util.NewClientFromConfig(job.HTTPClientConfig, job.JobName, opts...)
+		if err != nil {
+			errs = append(errs, watchbill.Invalidf("check the files of its tls_config and authorization", "prepare the scrapes of job %s: %v", job.JobName, err))
+			continue
+		}
+		client.CloseIdleConnections()
+		out[job.JobName] = job.ServiceDiscoveryConfigs
+	}
+	return out, errors.Join(errs...)
+}
+
+// apply makes a checked configuration the running one.
+func (c *Collector) apply(p prepared) error {
+	retention := config.TSDBRetentionConfig{Time: model.Duration(p.retention)}
+	p.prom.StorageConfig.TSDBConfig = &config.TSDBConfig{Retention: &retention}
+	if err := c.db.ApplyConfig(p.prom); err != nil {
+		return fmt.Errorf("apply retention: %w", err)
+	}
+	if err := c.scrape.ApplyConfig(p.prom); err != nil {
+		return fmt.Errorf("apply scrape_configs: %w", err)
+	}
+	if err := c.discovery.ApplyConfig(p.discovery); err != nil {
+		return fmt.Errorf("apply discovery: %w", err)
+	}
+	global := p.prom.GlobalConfig
+	c.offset.Store(int64(global.RuleQueryOffset))
+	c.loader.set(p.groups, time.Duration(global.EvaluationInterval))
+	if err := c.rules.Update(time.Duration(global.EvaluationInterval), p.files, global.ExternalLabels, p.externalURL.String(), nil); err != nil {
+		return fmt.Errorf("apply rules: %w", err)
+	}
+	c.current = p
+	return nil
+}
+
+// Reload takes a new configuration. An error leaves the old one running. The
+// links of alerts keep the external URL that the collector was made with.
+func (c *Collector) Reload(cfg Config) error {
+	p, err := prepare(cfg, c.http)
+	if err != nil {
+		return fmt.Errorf("reload collector: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errors.New("reload collector: it is closed")
+	}
+	if err := c.apply(p); err != nil {
+		return errors.Join(fmt.Errorf("reload collector: %w", err), c.apply(c.current))
+	}
+	return nil
+}
