@@ -215,7 +215,34 @@ func (b *builder) general() {
 	c.Auth.TokenTTL = b.positive(f.Auth.TokenTTL, "token_ttl")
 	if dir := f.Runbooks.Dir; dir.given() {
 		c.Runbooks.Dir = b.absolute(dir.n, dir.v)
-		b.needFolder(dir, c.Runbooks.Dir)
+		if b.needFolder(dir, c.Runbooks.Dir) {
+			b.runbooks(dir)
+		}
+	}
+}
+
+// runbooks reads the runbooks, to find their mistakes before a page needs them.
+func (b *builder) runbooks(dir text) {
+	_, problems, err := runbooks.New(b.cfg.Runbooks)
+	if err != nil {
+		b.problem(dir.n, "name a folder of *.md files that the daemon may read", "%v", err)
+		return
+	}
+	for _, p := range problems {
+		own := Problem{Message: p.Message, Advice: p.Hint, Warning: p.Warning}
+		path := filepath.Join(b.resolve(dir.n, dir.v), p.File)
+		src := b.sources[path]
+		if src == nil {
+			if content, err := b.read(path); err == nil {
+				src = b.newSource(path, content)
+			}
+		}
+		if src == nil {
+			own.Message = p.File + ": " + own.Message
+			b.record(dir.n, own)
+			continue
+		}
+		b.recordAt(src, p.Line, p.Col, own)
 	}
 }
 

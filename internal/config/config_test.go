@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	header = "external_url: https://watchbill.example.com\n"
-	crew   = header + "roles: {preset: operations}\n" +
+	header  = "external_url: https://watchbill.example.com\n"
+	runbook = "---\nowner: support\nreviewed: 2026-11-01\n---\n# A\n\n## Quick reference\n\n- Look.\n"
+	crew    = header + "roles: {preset: operations}\n" +
 		"people: [{name: me, roles: [manager, deployment, infrastructure, security, support], contact: [{receiver: terminal}]}]\n"
 )
 
@@ -131,7 +132,7 @@ time_intervals:
   - {name: nights, time_intervals: [{times: [{start_time: "22:00", end_time: "24:00"}]}]}
 global: {resolve_timeout: 7m, scrape_interval: 5s, evaluation_interval: 5s}
 `,
-		"books/a.md": "# a\n", "mail.tmpl": `{{ define "mail" }}x{{ end }}`, "secrets/push": "https://push.example.com/x",
+		"books/a.md": runbook, "mail.tmpl": `{{ define "mail" }}x{{ end }}`, "secrets/push": "https://push.example.com/x",
 	})
 	dir := filepath.Dir(cfg.Path)
 	require.Empty(t, cfg.Warnings)
@@ -386,7 +387,7 @@ func TestNearest(t *testing.T) {
 	t.Parallel()
 	known := []string{"support", "security", "manager"}
 	for got, want := range map[string]string{
-		"suport": "support", "Support": "support", "secruity": "security", "x": "", "": "", "deployment": "", "mnager": "manager",
+		"supprt": "support", "Support": "support", "securty": "security", "x": "", "": "", "deployment": "", "mnager": "manager",
 	} {
 		require.Equal(t, want, nearest(got, known), got)
 	}

@@ -135,7 +135,7 @@ func (l *loader) scalar(n *yaml.Node, out any, what string) bool {
 
 // decode reads a node into a value.
 func (l *loader) decode(n *yaml.Node, out reflect.Value, what string) {
-	if d, ok := out.Addr().Interface().(nodeDecoder); ok {
+	if d, ok := reflect.TypeAssert[nodeDecoder](out.Addr()); ok {
 		d.decodeNode(l, n, what)
 		return
 	}

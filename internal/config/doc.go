@@ -26,8 +26,8 @@
 // [Load] returns all mistakes at once as [Problems], each with its file, line and
 // column, the line itself, a caret and an advice:
 //
-//	watchbill.yaml:8:13: there is no role "suport"
-//	      roles: [suport]
+//	watchbill.yaml:8:13: there is no role "supprt"
+//	      roles: [supprt]
 //	              ^
 //	  advice: did you mean "support"?
 //

@@ -75,7 +75,7 @@ func TestExamplesOfTheReferenceWork(t *testing.T) {
   - {name: me, roles: [manager, deployment, infrastructure, security], contact: [{receiver: terminal}]}
 `,
 		"examples/rules/a.yaml": "groups: []\n", "examples/templates/a.tmpl": `{{ define "a" }}{{ end }}`,
-		"examples/runbooks/a.md": "", "examples/secrets/smtp": "x", "examples/secrets/ana-push": "https://push.example.com",
+		"examples/runbooks/a.md": runbook, "examples/secrets/smtp": "x", "examples/secrets/ana-push": "https://push.example.com",
 	}
 	blocks := strings.Split(string(content), "```yaml\n")[1:]
 	require.GreaterOrEqual(t, len(blocks), 9)

@@ -94,7 +94,7 @@ func (l *loader) scalarText(n *yaml.Node, key string, own bool) string {
 	if !own && (strings.HasSuffix(key, "_file") || key == "files") {
 		return strconv.QuoteToASCII(l.absolute(n, l.expandEnv(n)))
 	}
-	if n.Tag == "!!str" && !(n.Style == 0 && yes.MatchString(value)) {
+	if n.Tag == "!!str" && (n.Style != 0 || !yes.MatchString(value)) {
 		return strconv.QuoteToASCII(value)
 	}
 	return value
@@ -319,14 +319,14 @@ func stepInto(t reflect.Type, step string) reflect.Type {
 	case t.Kind() == reflect.Slice && step == "", t.Kind() == reflect.Map:
 		return t.Elem()
 	case t.Kind() == reflect.Struct:
-		for i := range t.NumField() {
-			name, inline := yamlName(t.Field(i))
+		for field := range t.Fields() {
+			name, inline := yamlName(field)
 			if inline {
-				if found := stepInto(t.Field(i).Type, step); found != nil {
+				if found := stepInto(field.Type, step); found != nil {
 					return found
 				}
 			} else if name == step {
-				return t.Field(i).Type
+				return field.Type
 			}
 		}
 	}
@@ -340,10 +340,10 @@ func yamlKeys(t reflect.Type) []string {
 		return nil
 	}
 	var out []string
-	for i := range t.NumField() {
-		name, inline := yamlName(t.Field(i))
+	for field := range t.Fields() {
+		name, inline := yamlName(field)
 		if inline {
-			out = append(out, yamlKeys(t.Field(i).Type)...)
+			out = append(out, yamlKeys(field.Type)...)
 		} else if name != "" {
 			out = append(out, name)
 		}

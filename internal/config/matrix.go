@@ -54,15 +54,18 @@ func (b *builder) knownRole(t text) bool {
 	return t.given() && (b.untrusted || b.known(t, "role", b.roles))
 }
 
-// needFolder records a problem if a path is not a folder.
-func (b *builder) needFolder(t text, path string) {
+// needFolder reports whether a path is a folder, and records a problem if not.
+func (b *builder) needFolder(t text, path string) bool {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		b.problem(t.n, "make the folder, or remove the key", "%s cannot be read: %v", t.v, plainFileError(err))
 	case !info.IsDir():
 		b.problem(t.n, "name the folder, not a file in it", "%s is not a folder", t.v)
+	default:
+		return true
 	}
+	return false
 }
 
 // matrix reads roles and matrix.

@@ -29,8 +29,8 @@ func (p Problem) Position() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
 }
 
-// Error returns the position, the message and the advice on one line.
-func (p Problem) Error() string {
+// String returns the position, the message and the advice on one line.
+func (p Problem) String() string {
 	s := p.Position() + ": " + p.text()
 	if p.Advice != "" {
 		s += "; " + p.Advice
@@ -77,13 +77,13 @@ func indentTo(line string, col int) string {
 }
 
 // Problems are all problems of a configuration, in the order of the files.
-type Problems []Problem
+type Problems []Problem //nolint:errname // an error that is a list of problems, and is called so
 
 // Error returns each problem on a line of its own.
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {
-		lines[i] = p.Error()
+		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
 }
