@@ -64,6 +64,7 @@ func (r *rooms) plan(inc watchbill.Incident, n int, planned time.Time) firing {
 	s.step, here = inc.Path.Step(n)
 	_, there = inc.Path.Step(n + 1)
 	s.due, s.wait, s.ok = r.planner.Due(inc.Severity, s.step, planned)
+	s.due = s.due.UTC()
 	s.next = s.due.Add(there - here)
 	return s
 }

@@ -59,6 +59,9 @@ type Options struct {
 	Version  string
 	// DialContext reaches scrape targets and receivers; nil is the network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// registerer is where the rooms register their metrics; nil for none.
+	registerer prometheus.Registerer
 }
 
 // Daemon is everything that runs.
@@ -96,7 +99,7 @@ func build(cfg *config.Config, o Options) (*rooms, error) {
 		return nil, fmt.Errorf("read runbooks: %w", err)
 	}
 	r.notifier, err = notify.New(cfg.Notify, notify.Options{
-		Logger: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), Terminal: o.Terminal, DialContext: o.DialContext,
+		Logger: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), Terminal: o.Terminal, DialContext: o.DialContext, Registerer: o.registerer,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up receivers: %w", err)
@@ -111,7 +114,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{o: o, registry: prometheus.NewRegistry(), wakeTimer: make(chan struct{}, 1)}
+	registry := prometheus.NewRegistry()
+	o.registerer = registry
+	d := &Daemon{o: o, registry: registry, wakeTimer: make(chan struct{}, 1)}
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.stats = newStats(d.registry, cmp.Or(o.Version, "unknown"))
 	r, err := build(cfg, o)

@@ -97,8 +97,9 @@ func (o outbox) Finish(ctx context.Context, out watchbill.Outcome) error {
 }
 
 func (w *work) refused(inc watchbill.Incident, out watchbill.Outcome, what string) error {
-	if out.Delivery.Attempt > 1 {
-		return nil
+	before, err := w.tx.RefusedBefore(out.Delivery)
+	if err != nil || before { // its first refusal was acted on
+		return err
 	}
 	then, err := w.fallBack(inc, out.Delivery.Page)
 	if err != nil {

@@ -230,6 +230,14 @@ func (t *Tx) FinishAttempt(o watchbill.Outcome) error {
 	return err
 }
 
+// RefusedBefore reports whether an attempt before this one ended refused.
+func (t *Tx) RefusedBefore(d watchbill.Delivery) (bool, error) {
+	var n int
+	_, err := t.row("read refusals", []any{&n}, `SELECT count(*) FROM attempt WHERE page = ? AND attempt < ? AND result = ?`,
+		d.ID, d.Attempt, watchbill.ResultRefused)
+	return n > 0, err
+}
+
 // HastenPage makes the pending page with a key due at now, if it is due later.
 // It reports whether there was one.
 func (t *Tx) HastenPage(key string, now time.Time) (bool, error) {

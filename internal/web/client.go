@@ -27,31 +27,36 @@ type Client struct {
 func (c *Client) Incidents(ctx context.Context, state string, limit int) ([]watchbill.Incident, error) {
 	var all []watchbill.Incident
 	q := url.Values{"state": {state}, "limit": {strconv.Itoa(limit)}}
-	return all, c.do(ctx, http.MethodGet, "/api/ops/v1/incidents?"+q.Encode(), nil, &all)
+	err := c.do(ctx, http.MethodGet, "/api/ops/v1/incidents?"+q.Encode(), nil, &all)
+	return all, err
 }
 
 // Incident shows an incident.
 func (c *Client) Incident(ctx context.Context, id watchbill.IncidentID) (IncidentView, error) {
 	var v IncidentView
-	return v, c.do(ctx, http.MethodGet, "/api/ops/v1/incidents/"+id.String(), nil, &v)
+	err := c.do(ctx, http.MethodGet, "/api/ops/v1/incidents/"+id.String(), nil, &v)
+	return v, err
 }
 
 // Acknowledge takes an incident.
 func (c *Client) Acknowledge(ctx context.Context, id watchbill.IncidentID, note string) (watchbill.Incident, error) {
-	var inc watchbill.Incident
-	return inc, c.do(ctx, http.MethodPost, "/api/ops/v1/incidents/"+id.String()+"/ack", AckRequest{note}, &inc)
+	return c.act(ctx, id, "ack", AckRequest{note})
 }
 
 // Note records words on an incident.
 func (c *Client) Note(ctx context.Context, id watchbill.IncidentID, text string) (watchbill.Incident, error) {
-	var inc watchbill.Incident
-	return inc, c.do(ctx, http.MethodPost, "/api/ops/v1/incidents/"+id.String()+"/note", NoteRequest{text}, &inc)
+	return c.act(ctx, id, "note", NoteRequest{text})
 }
 
 // Resolve says that an incident is over.
 func (c *Client) Resolve(ctx context.Context, id watchbill.IncidentID, r ResolveRequest) (watchbill.Incident, error) {
+	return c.act(ctx, id, "resolve", r)
+}
+
+func (c *Client) act(ctx context.Context, id watchbill.IncidentID, verb string, body any) (watchbill.Incident, error) {
 	var inc watchbill.Incident
-	return inc, c.do(ctx, http.MethodPost, "/api/ops/v1/incidents/"+id.String()+"/resolve", r, &inc)
+	err := c.do(ctx, http.MethodPost, "/api/ops/v1/incidents/"+id.String()+"/"+verb, body, &inc)
+	return inc, err
 }
 
 // Explain asks who would be paged for labels at an instant, and decodes the
@@ -109,7 +114,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		if json.Unmarshal(text, &p) == nil && p.Error.Code != "" {
 			return watchbill.Errorf(p.Error.Code, p.Error.Hint, "%s", p.Error.Message)
 		}
-		return watchbill.Errorf(watchbill.CodeUnavailable, "check that --url is watchbill's own address", "%s answered %s", c.URL, resp.Status)
+		return watchbill.Errorf(watchbill.CodeUnavailable, "check that --url is watchbill's own address", "%s answered %s, which is no answer of watchbill's", c.URL, resp.Status)
 	}
 	if out == nil {
 		return nil
@@ -118,4 +123,19 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		return watchbill.Errorf(watchbill.CodeUnavailable, "check that client and daemon are of the same version", "the answer of %s is not what was expected: %v", c.URL, err)
 	}
 	return nil
+}
+
+// Silence creates a silence, or changes the one whose ID it has, and returns its
+// id. Its author is the caller.
+func (c *Client) Silence(ctx context.Context, s watchbill.Silence) (string, error) {
+	var answer struct {
+		SilenceID string `json:"silenceID"`
+	}
+	err := c.do(ctx, http.MethodPost, "/api/v2/silences", s, &answer)
+	return answer.SilenceID, err
+}
+
+// ExpireSilence ends a silence now.
+func (c *Client) ExpireSilence(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/api/v2/silence/"+url.PathEscape(id), nil, nil)
 }
