@@ -64,7 +64,8 @@ func (b *builder) splitGlobal() (prometheus, alertmanager *yaml.Node) {
 // alertmanager reads the sections in Alertmanager's format.
 func (b *builder) alertmanager() {
 	_, global := b.splitGlobal()
-	b.smtp = valueNode(global, "smtp_smarthost") != nil && !isNull(valueNode(global, "smtp_smarthost"))
+	has := func(key string) bool { v := valueNode(global, key); return v != nil && !isNull(v) }
+	b.smtp, b.smtpFrom = has("smtp_smarthost"), has("smtp_from")
 	whole := func(global *yaml.Node, key string, entries ...*yaml.Node) *yaml.Node {
 		receivers := newList(newMapping(newText("name"), newText(rootReceiver)))
 		doc := newMapping(newText("global"), global,

@@ -164,6 +164,7 @@ type builder struct {
 	intervals  []string
 	receivers  []string // configured and built in
 	smtp       bool     // global.smtp_smarthost is set
+	smtpFrom   bool     // global.smtp_from is set
 
 	ownReceivers []string // configured
 	anyReceiver  bool     // receivers could not be read: do not complain about names

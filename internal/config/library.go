@@ -379,12 +379,13 @@ func yamlName(f reflect.StructField) (name string, inline bool) {
 // what the message names, else the whole entry; that is not sure. better is the
 // other value, if that is what helped.
 func (l *loader) culprit(complaint error, entry *yaml.Node, s section) (at *yaml.Node, better string, sure bool) {
-	budget := 400
+	budget := 16 << 20 // bytes to read again, so that a huge entry takes no minutes
 	quiet := func() bool {
-		if budget--; budget < 0 {
+		text := l.render(s.build(entry)).text.String()
+		if budget -= len(text) + 4<<10; budget < 0 {
 			return false
 		}
-		err := s.check(l.render(s.build(entry)).text.String())
+		err := s.check(text)
 		return err == nil || errorLine.MatchString(err.Error())
 	}
 	problems := len(l.problems)

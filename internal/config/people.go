@@ -166,8 +166,10 @@ func (b *builder) contacts(e personEntry) []watchbill.Contact {
 		switch {
 		case builtin && !b.smtp:
 			b.problem(c.Receiver.n, "set global: {smtp_smarthost: host:port, smtp_from: …}", "the built-in receiver email needs a mail server")
+		case builtin && !b.smtpFrom:
+			b.problem(c.Receiver.n, "set global: {smtp_from: …}", "the built-in receiver email needs an address to send from")
 		case builtin && !e.Email.given():
-			b.problem(c.Receiver.n, "add email: to "+e.Name.v, "%s has no e-mail address for the receiver email", e.Name.v)
+			b.problem(c.Receiver.n, "add email: NAME@example.com to "+e.Name.v, "%s has no e-mail address for the receiver email", e.Name.v)
 		case !b.anyReceiver && !b.known(c.Receiver, "receiver", b.receivers):
 			continue
 		}
@@ -176,7 +178,7 @@ func (b *builder) contacts(e personEntry) []watchbill.Contact {
 	if len(out) > 0 || len(e.Contact) > 0 {
 		return out
 	}
-	if e.Email.given() && (b.smtp || slices.Contains(b.ownReceivers, notify.EmailReceiver)) {
+	if e.Email.given() && (b.smtp && b.smtpFrom || slices.Contains(b.ownReceivers, notify.EmailReceiver)) {
 		return []watchbill.Contact{{Receiver: notify.EmailReceiver}}
 	}
 	b.warn(e.Name.n, "add contact: [{receiver: NAME}]; until then pages for them are printed where the daemon runs",
