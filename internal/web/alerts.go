@@ -2,11 +2,16 @@ package web
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/prometheus/alertmanager/matcher/parse"
+	"github.com/prometheus/alertmanager/pkg/labels"
 
 	"watchbill"
 )
@@ -18,21 +23,69 @@ const (
 	maxLabelName  = 256
 	maxLabelValue = 2 << 10
 	maxAnnotation = 16 << 10
+	maxMatchers   = 64
+	maxProblems   = 20 // that one answer tells
 )
+
+// The instants that are taken. Stored times are nanoseconds since 1970 in 64
+// bits: one beyond the year 2262 would come back as one in the past.
+const (
+	firstYear = 1970
+	lastYear  = 2200
+)
+
+// checkTime refuses an instant that cannot be stored. The zero time stands for
+// one that was left out.
+func checkTime(field string, t time.Time) error {
+	if year := t.UTC().Year(); !t.IsZero() && (year < firstYear || year > lastYear) {
+		return watchbill.Invalidf("correct it", "%s: is not within the years %d to %d", field, firstYear, lastYear)
+	}
+	return nil
+}
 
 // postableAlert is an alert in the format of Alertmanager's API v2
 // (api/v2/openapi.yaml, postableAlert). Unknown fields are ignored, as there.
 type postableAlert struct {
 	Labels       watchbill.Labels `json:"labels"`
 	Annotations  watchbill.Labels `json:"annotations"`
-	StartsAt     time.Time        `json:"startsAt"`
-	EndsAt       time.Time        `json:"endsAt"`
+	StartsAt     stamp            `json:"startsAt"`
+	EndsAt       stamp            `json:"endsAt"`
 	GeneratorURL string           `json:"generatorURL"`
+}
+
+// stamp is an instant that a caller wrote. One that cannot be read fails with
+// the name of its field, once that is known, and not while the body is decoded.
+type stamp struct {
+	time.Time
+	wrong string
+}
+
+// UnmarshalJSON implements [json.Unmarshaler] and takes any value.
+func (s *stamp) UnmarshalJSON(b []byte) error {
+	*s = stamp{}
+	if text := string(b); text == "null" || text == `""` {
+		return nil
+	}
+	var t time.Time
+	if err := t.UnmarshalJSON(b); err != nil {
+		s.wrong = fmt.Sprintf("%.40s is not a time like 2026-11-29T03:15:00Z", b)
+		return nil
+	}
+	s.Time = t.UTC()
+	return nil
+}
+
+// check refuses what is not a time, or one that cannot be stored.
+func (s stamp) check(field string) error {
+	if s.wrong != "" {
+		return watchbill.Invalidf("correct it", "%s: %s", field, s.wrong)
+	}
+	return checkTime(field, s.Time)
 }
 
 func (s *Server) postAlerts(w http.ResponseWriter, c call) error {
 	var body []postableAlert
-	if err := json.NewDecoder(c.Body).Decode(&body); err != nil {
+	if err := decode(json.NewDecoder(c.Body), &body); err != nil {
 		return bodyError(err)
 	}
 	alerts, err := toAlerts(body)
@@ -43,7 +96,14 @@ func (s *Server) postAlerts(w http.ResponseWriter, c call) error {
 	if c.id.Person.ID != "" {
 		source = string(c.id.Person.ID)
 	}
-	if err := s.o.Receive(c.Context(), source, alerts); err != nil {
+	err = s.o.Receive(c.Context(), source, alerts)
+	if _, coded := errors.AsType[*watchbill.Error](err); err != nil && !coded {
+		return &watchbill.Error{
+			Code: watchbill.CodeUnavailable, Message: "the alerts cannot be stored now",
+			Hint: "send them again; watchbill's log says what is wrong", Err: err,
+		}
+	}
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)
@@ -60,9 +120,7 @@ func toAlerts(body []postableAlert) ([]watchbill.Alert, error) {
 	alerts := make([]watchbill.Alert, len(body))
 	for i, p := range body {
 		for _, reason := range p.problems() {
-			if len(wrong) < 20 {
-				wrong = append(wrong, fmt.Sprintf("[%d].%s", i, reason))
-			}
+			wrong = append(wrong, fmt.Sprintf("[%d].%s", i, reason))
 		}
 		// An empty value is the same as no label, in Prometheus' data model.
 		for name, value := range p.Labels {
@@ -71,8 +129,11 @@ func toAlerts(body []postableAlert) ([]watchbill.Alert, error) {
 			}
 		}
 		alerts[i] = watchbill.Alert{
-			Labels: p.Labels, Annotations: p.Annotations, StartsAt: p.StartsAt.UTC(), EndsAt: p.EndsAt.UTC(), GeneratorURL: p.GeneratorURL,
+			Labels: p.Labels, Annotations: p.Annotations, StartsAt: p.StartsAt.Time, EndsAt: p.EndsAt.Time, GeneratorURL: p.GeneratorURL,
 		}
+	}
+	if more := len(wrong) - maxProblems; more > 0 {
+		wrong = append(wrong[:maxProblems], fmt.Sprintf("and %d more", more))
 	}
 	if len(wrong) > 0 {
 		return nil, watchbill.Invalidf("correct them and send all alerts again; none was taken", "%s", strings.Join(wrong, "; "))
@@ -83,15 +144,16 @@ func toAlerts(body []postableAlert) ([]watchbill.Alert, error) {
 func (p postableAlert) problems() []string {
 	var wrong []string
 	n := 0
-	for name, value := range p.Labels {
+	for _, name := range slices.Sorted(maps.Keys(p.Labels)) {
+		value := p.Labels[name]
 		if value != "" {
 			n++
 		}
 		switch {
-		case name == "" || len(name) > maxLabelName || !utf8.ValidString(name):
-			wrong = append(wrong, fmt.Sprintf("labels: the name %.40q is not valid", name))
-		case len(value) > maxLabelValue || !utf8.ValidString(value):
-			wrong = append(wrong, fmt.Sprintf("labels.%s: the value is over %d bytes or not UTF-8", name, maxLabelValue))
+		case name == "" || len(name) > maxLabelName:
+			wrong = append(wrong, fmt.Sprintf("labels: the name %.40q is empty or over %d bytes", name, maxLabelName))
+		case len(value) > maxLabelValue:
+			wrong = append(wrong, fmt.Sprintf("labels.%s: the value is over %d KB", name, maxLabelValue>>10))
 		}
 	}
 	switch {
@@ -103,12 +165,20 @@ func (p postableAlert) problems() []string {
 	if len(p.Annotations) > maxLabels {
 		wrong = append(wrong, fmt.Sprintf("annotations: %d are over the limit of %d", len(p.Annotations), maxLabels))
 	}
-	for name, value := range p.Annotations {
-		if len(name) > maxLabelName || len(value) > maxAnnotation {
-			wrong = append(wrong, fmt.Sprintf("annotations.%.40s: is too long", name))
+	for _, name := range slices.Sorted(maps.Keys(p.Annotations)) {
+		switch {
+		case len(name) > maxLabelName:
+			wrong = append(wrong, fmt.Sprintf("annotations: the name %.40q is over %d bytes", name, maxLabelName))
+		case len(p.Annotations[name]) > maxAnnotation:
+			wrong = append(wrong, fmt.Sprintf("annotations.%s: the value is over %d KB", name, maxAnnotation>>10))
 		}
 	}
-	if !p.EndsAt.IsZero() && !p.StartsAt.IsZero() && p.EndsAt.Before(p.StartsAt) {
+	for _, err := range []error{p.StartsAt.check("startsAt"), p.EndsAt.check("endsAt")} {
+		if e, ok := errors.AsType[*watchbill.Error](err); ok {
+			wrong = append(wrong, e.Message)
+		}
+	}
+	if !p.EndsAt.IsZero() && !p.StartsAt.IsZero() && p.EndsAt.Before(p.StartsAt.Time) {
 		wrong = append(wrong, "endsAt: is before startsAt")
 	}
 	return wrong
@@ -135,17 +205,45 @@ func gettable(s watchbill.Silence, now time.Time) gettableSilence {
 	return gettableSilence{s, silenceStatus{state}}
 }
 
+// listSilences lists the silences that every filter= matches, as Alertmanager
+// does: a filter is a matcher, and is compared with the value of the silence's
+// own matcher of the same label.
 func (s *Server) listSilences(w http.ResponseWriter, c call) error {
+	var filter labels.Matchers
+	for _, text := range c.URL.Query()["filter"] {
+		m, err := parse.Matcher(text)
+		if err != nil {
+			return watchbill.Invalidf(`write it as name="value", with =, !=, =~ or !~`, "filter: %q: %v", text, err)
+		}
+		filter = append(filter, m)
+	}
 	all, err := s.o.Silences.Silences(c.Context())
 	if err != nil {
 		return err
 	}
-	out := make([]gettableSilence, len(all))
+	out := []gettableSilence{}
 	now := time.Now()
-	for i, x := range all {
-		out[i] = gettable(x, now)
+	for _, x := range all {
+		if about(x, filter) {
+			out = append(out, gettable(x, now))
+		}
 	}
 	return reply(w, http.StatusOK, out)
+}
+
+// about reports whether all matchers of a filter match the values that a silence
+// names. A label that it does not name has the empty value.
+func about(x watchbill.Silence, filter labels.Matchers) bool {
+	values := watchbill.Labels{}
+	for _, m := range x.Matchers {
+		values[m.Name] = m.Value
+	}
+	for _, m := range filter {
+		if !m.Matches(values[m.Name]) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Server) getSilence(w http.ResponseWriter, c call) error {
@@ -167,20 +265,37 @@ type postableMatcher struct {
 type postableSilence struct {
 	ID       string            `json:"id"`
 	Matchers []postableMatcher `json:"matchers"`
-	StartsAt time.Time         `json:"startsAt"`
-	EndsAt   time.Time         `json:"endsAt"`
+	StartsAt stamp             `json:"startsAt"`
+	EndsAt   stamp             `json:"endsAt"`
 	Comment  string            `json:"comment"`
+}
+
+func (p postableSilence) check() error {
+	for _, err := range []error{checkText("comment", p.Comment), p.StartsAt.check("startsAt"), p.EndsAt.check("endsAt")} {
+		if err != nil {
+			return err
+		}
+	}
+	if len(p.Matchers) > maxMatchers {
+		return watchbill.Invalidf("make several silences", "matchers: %d are over the limit of %d", len(p.Matchers), maxMatchers)
+	}
+	for i, m := range p.Matchers {
+		if m.Name == "" || len(m.Name) > maxLabelName || len(m.Value) > maxLabelValue {
+			return watchbill.Invalidf("correct it", "matchers[%d]: the name is empty or too long, or the value is", i)
+		}
+	}
+	return nil
 }
 
 func (s *Server) postSilence(w http.ResponseWriter, c call) error {
 	var body postableSilence
-	if err := json.NewDecoder(c.Body).Decode(&body); err != nil {
+	if err := decode(json.NewDecoder(c.Body), &body); err != nil {
 		return bodyError(err)
 	}
-	if err := checkText("comment", body.Comment); err != nil {
+	if err := body.check(); err != nil {
 		return err
 	}
-	x := watchbill.Silence{ID: body.ID, StartsAt: body.StartsAt.UTC(), EndsAt: body.EndsAt.UTC(), Comment: body.Comment}
+	x := watchbill.Silence{ID: body.ID, StartsAt: body.StartsAt.Time, EndsAt: body.EndsAt.Time, Comment: body.Comment}
 	if x.StartsAt.IsZero() {
 		x.StartsAt = time.Now().UTC()
 	}

@@ -209,6 +209,9 @@ func (s *Server) resolveIncident(w http.ResponseWriter, c call) error {
 		if err := checkText("reason", body.Reason); err != nil {
 			return watchbill.Incident{}, err
 		}
+		if err := checkTime("quiet_until", body.QuietUntil); err != nil {
+			return watchbill.Incident{}, err
+		}
 		return s.o.Acts.Resolve(c.Context(), id, c.actor(), body)
 	})
 }
@@ -228,6 +231,9 @@ func (s *Server) explain(w http.ResponseWriter, c call) error {
 		if at, err = time.Parse(time.RFC3339, v); err != nil {
 			return watchbill.Invalidf("write it as 2026-11-29T03:15:00Z", "at: %q is not a time", v)
 		}
+	}
+	if err := checkTime("at", at); err != nil {
+		return err
 	}
 	x, err := s.o.Explain(c.Context(), labels, at)
 	if err != nil {

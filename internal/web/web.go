@@ -24,6 +24,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
+	"strings"
 	"time"
 
 	"watchbill"
@@ -135,7 +138,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/-/reload", Need{Manager: true}, "Read the configuration again; nothing changes if it has mistakes", s.reload},
 		{"GET", "/metrics", Need{Scope: auth.ScopeMetrics}, "The daemon's own metrics, in Prometheus' format", s.metrics},
 		{"POST", "/api/v2/alerts", raise, "Take alerts in, in Alertmanager's format; 200 once they are on disk", s.postAlerts},
-		{"GET", "/api/v2/silences", read, "List silences, in Alertmanager's format", s.listSilences},
+		{"GET", "/api/v2/silences", read, "List silences, in Alertmanager's format: ?filter=name=value, more than once", s.listSilences},
 		{"POST", "/api/v2/silences", mute, "Create or change a silence; the author is the caller", s.postSilence},
 		{"GET", "/api/v2/silence/{id}", read, "Show a silence", s.getSilence},
 		{"DELETE", "/api/v2/silence/{id}", mute, "End a silence now", s.deleteSilence},
@@ -282,14 +285,24 @@ func reply(w http.ResponseWriter, code int, body any) error {
 func read(c call, into any) error {
 	d := json.NewDecoder(c.Body)
 	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if errors.Is(err, io.EOF) {
-		return nil
+	if err := decode(d, into); !errors.Is(err, io.EOF) {
+		return bodyError(err)
 	}
-	if err == nil && d.More() {
-		err = errors.New("there is more after the first value")
+	return nil
+}
+
+// decode reads one JSON value and refuses to drop anything after it.
+func decode(d *json.Decoder, into any) error {
+	if err := d.Decode(into); err != nil {
+		return err
 	}
-	return bodyError(err)
+	switch _, err := d.Token(); {
+	case err == nil:
+		return errors.New("there is more after the first value")
+	case !errors.Is(err, io.EOF):
+		return err
+	}
+	return nil
 }
 
 func bodyError(err error) error {
@@ -299,10 +312,24 @@ func bodyError(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return watchbill.Errorf(watchbill.CodeTooLarge, "send less at once", "the body is over %d MB", maxBody>>20)
 	}
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
-		return watchbill.Invalidf("correct the field", "%s: a %s cannot be a %s", e.Field, e.Value, e.Type)
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return watchbill.Invalidf("correct it", "%s: %s stands where %s belongs", cmp.Or(e.Field, "the body"), e.Value, kind(e.Type))
+	}
+	if e, ok := errors.AsType[*time.ParseError](err); ok {
+		return watchbill.Invalidf("correct it", "%q is not a time like 2026-11-29T03:15:00Z", strings.Trim(e.Value, `"`))
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("it is empty")
 	}
 	return watchbill.Invalidf("send one JSON value as the documentation shows it", "the body is not valid: %v", err)
+}
+
+// kind says what JSON value a Go type is read from.
+func kind(t reflect.Type) string {
+	values := map[reflect.Kind]string{
+		reflect.Slice: "a list", reflect.Map: "an object", reflect.Struct: "an object", reflect.Bool: "true or false",
+	}
+	return cmp.Or(values[t.Kind()], "text")
 }
 
 func (s *Server) healthy(w http.ResponseWriter, _ call) error {
@@ -312,7 +339,10 @@ func (s *Server) healthy(w http.ResponseWriter, _ call) error {
 
 func (s *Server) ready(w http.ResponseWriter, c call) error {
 	if err := s.o.Ready(c.Context()); err != nil {
-		return err
+		return &watchbill.Error{
+			Code: watchbill.CodeUnavailable, Message: "the store cannot be written",
+			Hint: "alerts are refused and will be sent again; watchbill's log says what is wrong", Err: err,
+		}
 	}
 	_, err := io.WriteString(w, "watchbill is ready\n")
 	return err
