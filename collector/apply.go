@@ -126,6 +126,7 @@ func (c *Collector) apply(p prepared) error {
 	}
 	global := p.prom.GlobalConfig
 	c.offset.Store(int64(global.RuleQueryOffset))
+	c.sender.origin.Store(&origin{externalURL: p.externalURL.String(), labels: global.ExternalLabels.Map()})
 	c.loader.set(p.groups, time.Duration(global.EvaluationInterval))
 	if err := c.rules.Update(time.Duration(global.EvaluationInterval), p.files, global.ExternalLabels, p.externalURL.String(), nil); err != nil {
 		return fmt.Errorf("apply rules: %w", err)
@@ -134,8 +135,7 @@ func (c *Collector) apply(p prepared) error {
 	return nil
 }
 
-// Reload takes a new configuration. An error leaves the old one running. The
-// links of alerts keep the external URL that the collector was made with.
+// Reload takes a new configuration. An error leaves the old one running.
 func (c *Collector) Reload(cfg Config) error {
 	p, err := prepare(cfg, c.http)
 	if err != nil {

@@ -37,7 +37,8 @@
 // latest state of each alert waits in memory until Notify takes it. A failed
 // Notify is repeated at the next evaluation and at least every second; then
 // alerts go one by one, so that a single one that cannot be taken holds up no
-// other. What was not taken when the daemon is killed fires again after the
+// other. External labels are added where the alert has no such label. What was not
+// taken when the daemon is killed fires again after the
 // restart, as the rules are evaluated again and their "for" is restored from the
 // database (unless the daemon was away for more than an hour or "for" is shorter
 // than ten minutes, as in Prometheus).
@@ -63,6 +64,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	config_util "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
 	_ "github.com/prometheus/prometheus/discovery/dns"  // dns_sd_configs
 	_ "github.com/prometheus/prometheus/discovery/file" // file_sd_configs
@@ -83,9 +85,6 @@ const (
 	outageTolerance = time.Hour
 	forGracePeriod  = 10 * time.Minute
 	resendDelay     = time.Minute
-	// discoveryDelay is how long changes of discovery are gathered, in both
-	// managers. Prometheus' 5 s and 5 s would spend the whole of a demonstration.
-	discoveryDelay = 250 * time.Millisecond
 )
 
 // Options are what the collector needs of the process it runs in.
@@ -198,13 +197,14 @@ func (c *Collector) build(o Options, p prepared) error {
 	if err != nil {
 		return fmt.Errorf("register discovery metrics: %w", err)
 	}
+	delay := discoveryDelay(p.prom)
 	c.discovery = discovery.NewManager(discoveryCtx, o.Logger.With("component", "discovery"), o.Registerer, sd,
-		discovery.Name("scrape"), discovery.Updatert(discoveryDelay), discovery.HTTPClientOptions(c.http...))
+		discovery.Name("scrape"), discovery.Updatert(delay), discovery.HTTPClientOptions(c.http...))
 	if c.discovery == nil {
 		return errors.New("start discovery: its metrics are already registered")
 	}
 	c.scrape, err = scrape.NewManager(&scrape.Options{
-		DiscoveryReloadInterval:  model.Duration(discoveryDelay),
+		DiscoveryReloadInterval:  model.Duration(delay),
 		DiscoveryReloadOnStartup: true,
 		HTTPClientOptions:        c.http,
 	}, o.Logger.With("component", "scrape"), nil, nil, c.db, o.Registerer)
@@ -215,7 +215,7 @@ func (c *Collector) build(o Options, p prepared) error {
 		NameValidationScheme:   model.UTF8Validation,
 		ExternalURL:            p.externalURL,
 		QueryFunc:              rules.EngineQueryFunc(c.engine, c.db),
-		NotifyFunc:             c.sender.notifyFunc(p.externalURL.String()),
+		NotifyFunc:             c.sender.take,
 		Context:                evalCtx,
 		Appendable:             c.db,
 		Queryable:              c.db,
@@ -229,6 +229,17 @@ func (c *Collector) build(o Options, p prepared) error {
 		Parser:                 prom,
 	})
 	return nil
+}
+
+// discoveryDelay is how long changes of discovery are gathered, in both managers:
+// a quarter of the shortest scrape interval, so that with 1 s scrapes the first
+// one comes within a second, but not more than Prometheus' 5 s.
+func discoveryDelay(prom *config.Config) time.Duration {
+	shortest := time.Duration(prom.GlobalConfig.ScrapeInterval)
+	for _, job := range prom.ScrapeConfigs {
+		shortest = min(shortest, time.Duration(job.ScrapeInterval))
+	}
+	return min(max(shortest/4, 100*time.Millisecond), 5*time.Second)
 }
 
 func promParser() parser.Parser { return parser.NewParser(parser.Options{}) }

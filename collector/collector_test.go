@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,11 +64,12 @@ func TestDetectionTime(t *testing.T) {
 		shop, in := newService(), newInbox()
 		defer shop.server.Close()
 		const jobs, flips = 60, 30
-		text := "global: {scrape_interval: 15s, scrape_timeout: 5s, evaluation_interval: 15s}\nscrape_configs:\n"
+		var text strings.Builder
+		text.WriteString("global: {scrape_interval: 15s, scrape_timeout: 5s, evaluation_interval: 15s}\nscrape_configs:\n")
 		for i := range jobs {
-			text += fmt.Sprintf("  - {job_name: shop%d, static_configs: [{targets: ['shop:80']}]}\n", i)
+			fmt.Fprintf(&text, "  - {job_name: shop%d, static_configs: [{targets: ['shop:80']}]}\n", i)
 		}
-		_, stop := start(t, collector.Config{Prometheus: []byte(text), Rules: rule(broken)},
+		_, stop := start(t, collector.Config{Prometheus: []byte(text.String()), Rules: rule(broken)},
 			collector.Options{Notify: in.notify, DialContext: shop.listener.DialContext})
 		defer stop()
 		base := time.Now().Add(time.Minute)
@@ -141,6 +143,47 @@ func TestAlertThatWasNotTakenIsRepeatedUntilItIs(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		require.Len(t, in.all(), 1)
 		require.True(t, resolved(in.all()[0]))
+	})
+}
+
+func TestExternalLabelsAndLinksFollowTheConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shop, in := newService(), newInbox()
+		defer shop.server.Close()
+		prom := strings.Replace(scrape15, "{", "{external_labels: {environment: prod, severity: none}, ", 1)
+		cfg := collector.Config{Prometheus: []byte(prom), Rules: rule(broken), ExternalURL: "http://one"}
+		c, stop := start(t, cfg, collector.Options{Notify: in.notify, DialContext: shop.listener.DialContext})
+		defer stop()
+		shop.broken.Set(1)
+		a := in.await(t, time.Minute, firing)
+		require.Equal(t, "prod", a.Labels["environment"])
+		require.Equal(t, "page", a.Labels["severity"], "the alert's own label stays")
+		cfg.ExternalURL = "http://two"
+		require.NoError(t, c.Reload(cfg))
+		require.Contains(t, in.await(t, 2*time.Minute, firing).GeneratorURL, "http://two/graph")
+	})
+}
+
+func TestRetentionFollowsTheConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shop, in := newService(), newInbox()
+		defer shop.server.Close()
+		cfg := collector.Config{Prometheus: []byte(strings.ReplaceAll(scrape15, "15s", "1m")), Retention: 4 * time.Hour}
+		c, stop := start(t, cfg, collector.Options{Notify: in.notify, DialContext: shop.listener.DialContext})
+		defer stop()
+		oldest := func() time.Duration {
+			t.Helper()
+			v, err := c.Query(t.Context(), "time() - min_over_time(timestamp(up)[2d:5m])", time.Now())
+			require.NoError(t, err)
+			require.Len(t, v, 1)
+			return time.Duration(v[0].Value) * time.Second
+		}
+		time.Sleep(14 * time.Hour)
+		require.Less(t, oldest(), 9*time.Hour)
+		cfg.Retention = 10 * 24 * time.Hour
+		require.NoError(t, c.Reload(cfg))
+		time.Sleep(9 * time.Hour)
+		require.Greater(t, oldest(), 12*time.Hour)
 	})
 }
 

@@ -32,8 +32,8 @@ func TestCheckRulesNamesThePlace(t *testing.T) {
 		"same group": {"groups:\n  - {name: g, rules: []}\n  - {name: g, rules: []}\n", []collector.Problem{
 			{Line: 1, Col: 1, Message: `groupname: "g" is repeated in the same file`},
 		}},
-		"syntax": {"groups: [\n", []collector.Problem{
-			{Line: 2, Col: 1, Message: "did not find expected node content"},
+		"syntax": {"groups:\n  - name: g\n    rules:\n      - alert: A\n       expr: up\n", []collector.Problem{
+			{Line: 3, Col: 1, Message: "did not find expected '-' indicator"},
 		}},
 		"template": {"groups:\n  - name: g\n    rules:\n      - {alert: A, expr: up, labels: {x: '{{ .nope'}}\n", []collector.Problem{
 			{Line: 1, Col: 1, Message: `group "g", rule 1, "A": label "x": template: __alert_A:1: unclosed action`},

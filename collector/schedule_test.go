@@ -54,14 +54,13 @@ func TestAlertInterval(t *testing.T) {
 // Notify.
 func BenchmarkHandOver(b *testing.B) {
 	s := newSender(func(context.Context, []watchbill.Alert) error { return nil }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	notify := s.notifyFunc("http://x")
 	alerts := make([]*rules.Alert, 1000)
 	for i := range alerts {
 		alerts[i] = &rules.Alert{Labels: labels.FromStrings("alertname", "A", "instance", fmt.Sprint(i)), FiredAt: time.Now()}
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		notify(b.Context(), "up == 0", alerts...)
+		s.take(b.Context(), "up == 0", alerts...)
 		require.True(b, s.round(b.Context(), false))
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/alert")

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,12 +40,22 @@ type sender struct {
 	kick   chan struct{}
 	done   chan struct{}
 
+	// origin is what the present configuration adds to alerts.
+	origin atomic.Pointer[origin]
+
 	sent, failed prometheus.Counter
 	waiting      prometheus.Gauge
 
 	// mu guards pending: the latest state of each alert that was not taken.
 	mu      sync.Mutex
 	pending map[watchbill.Fingerprint]item
+}
+
+// origin is added to every alert: the address for its link, and the external
+// labels, which never replace a label that the alert has.
+type origin struct {
+	externalURL string
+	labels      map[string]string
 }
 
 // item is an alert that waits. Version tells states of one alert apart.
@@ -75,6 +86,7 @@ func newSender(notify func(context.Context, []watchbill.Alert) error, logger *sl
 			Help: "Alerts that wait to be handed over.",
 		}),
 	}
+	s.origin.Store(&origin{})
 	for _, m := range []prometheus.Collector{s.sent, s.failed, s.waiting} {
 		if err := reg.Register(m); err != nil {
 			s.logger.Warn("metric is not registered", "error", err)
@@ -83,19 +95,18 @@ func newSender(notify func(context.Context, []watchbill.Alert) error, logger *sl
 	return s
 }
 
-// notifyFunc is what the rule manager calls after each evaluation of an alert
-// rule, with the alerts to send, often none.
-func (s *sender) notifyFunc(externalURL string) rules.NotifyFunc {
-	return func(_ context.Context, expr string, alerts ...*rules.Alert) {
-		s.mu.Lock()
-		for _, a := range alerts {
-			s.put(convert(a, externalURL+strutil.TableLinkForExpression(expr)))
-		}
-		n := len(s.pending)
-		s.mu.Unlock()
-		if n > 0 {
-			s.wake()
-		}
+// take is what the rule manager calls after each evaluation of an alert rule,
+// with the alerts to send, often none.
+func (s *sender) take(_ context.Context, expr string, alerts ...*rules.Alert) {
+	from := s.origin.Load()
+	s.mu.Lock()
+	for _, a := range alerts {
+		s.put(from.convert(a, expr))
+	}
+	n := len(s.pending)
+	s.mu.Unlock()
+	if n > 0 {
+		s.wake()
 	}
 }
 
@@ -115,18 +126,24 @@ func (s *sender) put(a watchbill.Alert) {
 }
 
 // convert makes an alert of a rule's.
-func convert(a *rules.Alert, link string) watchbill.Alert {
+func (o *origin) convert(a *rules.Alert, expr string) watchbill.Alert {
+	labels := a.Labels.Map()
+	for name, value := range o.labels {
+		if labels[name] == "" {
+			labels[name] = value
+		}
+	}
 	ends := a.ValidUntil
 	if !a.ResolvedAt.IsZero() {
 		ends = a.ResolvedAt
 	}
 	return watchbill.Alert{
-		Labels:       a.Labels.Map(),
+		Labels:       labels,
 		Annotations:  a.Annotations.Map(),
 		StartsAt:     a.FiredAt,
 		EndsAt:       ends,
 		UpdatedAt:    a.LastSentAt,
-		GeneratorURL: link,
+		GeneratorURL: o.externalURL + strutil.TableLinkForExpression(expr),
 		Source:       source,
 	}
 }
@@ -220,7 +237,7 @@ func (s *sender) send(ctx context.Context, batch []item) bool {
 	s.waiting.Set(float64(len(s.pending)))
 	if err != nil {
 		s.failed.Inc()
-		s.logger.Warn("alerts were not taken, trying again", "alerts", len(alerts), "error", err)
+		s.logger.WarnContext(ctx, "alerts were not taken, trying again", "alerts", len(alerts), "error", err)
 		return false
 	}
 	s.sent.Add(float64(len(alerts)))

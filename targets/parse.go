@@ -230,7 +230,7 @@ func (r *reader) alerting(target, n *yaml.Node) Alerting {
 		Page:        r.meta(f["page_alert"], "page_alert"),
 		Ticket:      r.meta(f["ticket_alert"], "ticket_alert"),
 	}
-	if a.Name == "" && !(a.Page.Disable && a.Ticket.Disable) {
+	if a.Name == "" && (!a.Page.Disable || !a.Ticket.Disable) {
 		r.fail(n, "write name: under alerting, the alertname of the target's alerts", "the alerts have no name")
 	}
 	return a
