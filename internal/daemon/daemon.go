@@ -143,6 +143,11 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the collector: %w", err)
 	}
+	// The lock on the series' folder, which the collector holds now, makes this the
+	// only daemon on this store: what a dead one was sending is sent again at once.
+	if err = d.releaseLeases(ctx); err != nil {
+		return nil, err
+	}
 	if d.listener = o.Listener; d.listener == nil {
 		if d.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen); err != nil {
 			return nil, watchbill.Errorf(watchbill.CodeUnavailable, "choose another address with listen: in the configuration", "cannot listen on %s: %v", cfg.Listen, err)
@@ -155,6 +160,18 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.stats.reloaded.Set(1)
 	d.stats.reloadTime.SetToCurrentTime()
 	return d, nil
+}
+
+func (d *Daemon) releaseLeases(ctx context.Context) error {
+	var n int64
+	err := d.store.Update(ctx, func(tx *store.Tx) (err error) {
+		n, err = tx.ReleaseLeases()
+		return err
+	})
+	if n > 0 {
+		d.o.Logger.WarnContext(ctx, "pages were being sent when watchbill ended; they are sent again under the same key", "pages", n)
+	}
+	return err
 }
 
 func (d *Daemon) web() *web.Server {

@@ -196,6 +196,12 @@ func (t *Tx) ClaimPages(c Claim) ([]watchbill.Delivery, error) {
 	return out, nil
 }
 
+// ReleaseLeases makes every pending page free to be claimed. It is for the start
+// of the one process that sends from this store: whoever held a lease is dead.
+func (t *Tx) ReleaseLeases() (int64, error) {
+	return t.exec("release leases", `UPDATE page SET lease_until = 0 WHERE state = 'pending' AND lease_until <> 0`)
+}
+
 // NextPage returns when the next page of a claim's selection can be claimed,
 // and the zero time when none is pending.
 func (t *Tx) NextPage(c Claim) (time.Time, error) {
