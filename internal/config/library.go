@@ -382,7 +382,7 @@ func (l *loader) culprit(complaint error, entry *yaml.Node, s section) (at *yaml
 	budget := 16 << 20 // bytes to read again, so that a huge entry takes no minutes
 	quiet := func() bool {
 		text := l.render(s.build(entry)).text.String()
-		if budget -= len(text) + 4<<10; budget < 0 {
+		if budget -= len(text) + 40<<10; budget < 0 { // at most 400 times
 			return false
 		}
 		err := s.check(text)
