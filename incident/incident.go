@@ -32,6 +32,7 @@ package incident
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -50,9 +51,7 @@ func New(cfg Config) *Life {
 		watchbill.Sev1: 15 * time.Minute, watchbill.Sev2: 30 * time.Minute,
 		watchbill.Sev3: 2 * time.Hour, watchbill.Sev4: 24 * time.Hour,
 	}
-	for sev, d := range cfg.AckDeadlines {
-		deadlines[sev] = d
-	}
+	maps.Copy(deadlines, cfg.AckDeadlines)
 	cfg.AckDeadlines = deadlines
 	if cfg.ReopenWindow == 0 {
 		cfg.ReopenWindow = 30 * time.Minute

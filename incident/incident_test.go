@@ -163,9 +163,9 @@ func TestManualResolveHoldsQuiet(t *testing.T) {
 	require.True(t, back.Page)
 	require.Contains(t, back.Incident.PageReason, "ana")
 
-	clear := l.AlertEnded(t0().Add(time.Minute), e.Incident, alertOf("A"), 0, 0)
-	require.Contains(t, clear.Cancel, watchbill.TimerQuiet)
-	require.Equal(t, watchbill.TimerClose, clear.Set[0].Kind)
+	cleared := l.AlertEnded(t0().Add(time.Minute), e.Incident, alertOf("A"), 0, 0)
+	require.Contains(t, cleared.Cancel, watchbill.TimerQuiet)
+	require.Equal(t, watchbill.TimerClose, cleared.Set[0].Kind)
 }
 
 // Whatever happens, an incident that is open pages or has paged in its

@@ -65,17 +65,20 @@ func TestClassify(t *testing.T) {
 		"a target burns": {
 			watchbill.Labels{"service": "checkout", "st": "checkout-requests", "severity": "page"},
 			watchbill.ActivityPerformance, `w.yaml:6 matches st!=""`,
-			[]watchbill.RoleID{"support", "deployment", "infrastructure"}, watchbill.Sev2, `service="checkout",environment="live",activity="performance"`,
+			[]watchbill.RoleID{"support", "deployment", "infrastructure"},
+			watchbill.Sev2, `service="checkout",environment="live",activity="performance"`,
 		},
 		"the first rule wins": {
 			watchbill.Labels{"signal": "security", "st": "x", "env": "preprod", "severity": "sev1"},
 			watchbill.ActivitySecurity, `w.yaml:5 matches signal="security"`,
-			[]watchbill.RoleID{"security", "support"}, watchbill.Sev1, `service="",environment="preprod",activity="security"`,
+			[]watchbill.RoleID{"security", "support"},
+			watchbill.Sev1, `service="",environment="preprod",activity="security"`,
 		},
 		"nothing matches": {
 			watchbill.Labels{"job": "node", "severity": "odd"},
 			watchbill.ActivityFirstLine, "no rule of activities: matches",
-			[]watchbill.RoleID{"support"}, watchbill.Sev3, `service="node",environment="prod",activity="first-line"`,
+			[]watchbill.RoleID{"support"},
+			watchbill.Sev3, `service="node",environment="prod",activity="first-line"`,
 		},
 	}
 	for name, c := range cases {

@@ -14,7 +14,6 @@ import (
 // outbox is the flow as the page worker sees it: [notify.Outbox] over the store.
 type outbox struct{ *flow }
 
-
 // Claim leases due pages. It reads first: an idle round must not write.
 func (o outbox) Claim(ctx context.Context, c notify.Claim) ([]watchbill.Delivery, error) {
 	next, err := o.NextDue(ctx, c.Queue)
@@ -117,11 +116,9 @@ func (w *work) fallBack(inc watchbill.Incident, p watchbill.Page) (string, error
 	pages = slices.DeleteFunc(pages, func(x store.PageRow) bool {
 		return x.Generation != p.Generation || x.Step != p.Step || x.Person != p.Person || x.Method == p.Method || x.State != "pending" || x.Attempt > 0
 	})
-	for _, x := range pages {
-		if _, err := w.tx.HastenPage(x.Key(), w.now); err != nil {
-			return "", err
-		}
-		return "next by " + x.Method + " at once", nil
+	if len(pages) > 0 {
+		_, err := w.tx.HastenPage(pages[0].Key(), w.now)
+		return "next by " + pages[0].Method + " at once", err
 	}
 	if inc.State != watchbill.StateOpen || inc.Generation != p.Generation {
 		return "no other way is left", nil

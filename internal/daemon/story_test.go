@@ -35,18 +35,6 @@ func show(t *testing.T, c *web.Client, id watchbill.IncidentID) web.IncidentView
 	return v
 }
 
-func when(v web.IncidentView, kind watchbill.EventKind, n int) time.Time {
-	for _, e := range v.Timeline {
-		if e.Kind == kind {
-			if n == 0 {
-				return e.At
-			}
-			n--
-		}
-	}
-	return time.Time{}
-}
-
 // The main job, from a metric that goes bad to the closed incident, in virtual
 // time: real scraping, real burn-rate rules, the real store and the real
 // webhook integration.
@@ -182,4 +170,3 @@ func TestTheWholeStory(t *testing.T) {
 		t.Logf("resolved %s after it was healed\n%s", v.Incident.ResolvedAt.Sub(healed), v.Text())
 	})
 }
-
