@@ -63,19 +63,19 @@ func TestDetectionTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shop, in := newService(), newInbox()
 		defer shop.server.Close()
-		const jobs, flips = 60, 30
+		const jobs, flips = 40, 12
 		var text strings.Builder
 		text.WriteString("global: {scrape_interval: 15s, scrape_timeout: 5s, evaluation_interval: 15s}\nscrape_configs:\n")
 		for i := range jobs {
 			fmt.Fprintf(&text, "  - {job_name: shop%d, static_configs: [{targets: ['shop:80']}]}\n", i)
 		}
-		_, stop := start(t, collector.Config{Prometheus: []byte(text.String()), Rules: rule(broken)},
+		_, stop := start(t, collector.Config{Prometheus: []byte(text.String()), Rules: rule("groups: [{name: g, rules: [{alert: Broken, expr: broken == 1}]}]")},
 			collector.Options{Notify: in.notify, DialContext: shop.listener.DialContext})
 		defer stop()
 		base := time.Now().Add(time.Minute)
 		var sum, worst time.Duration
 		for i := range flips {
-			// Two minutes are a whole number of scrapes and of evaluations.
+			// A minute is a whole number of scrapes and of evaluations.
 			time.Sleep(time.Until(base.Add(time.Duration(i) * (2*time.Minute + 15*time.Second/flips))))
 			flipped := time.Now()
 			shop.broken.Set(1)
@@ -168,7 +168,7 @@ func TestRetentionFollowsTheConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shop, in := newService(), newInbox()
 		defer shop.server.Close()
-		cfg := collector.Config{Prometheus: []byte(strings.ReplaceAll(scrape15, "15s", "1m")), Retention: 4 * time.Hour}
+		cfg := collector.Config{Prometheus: []byte(strings.ReplaceAll(scrape15, "15s", "3m")), Retention: 4 * time.Hour}
 		c, stop := start(t, cfg, collector.Options{Notify: in.notify, DialContext: shop.listener.DialContext})
 		defer stop()
 		oldest := func() time.Duration {
