@@ -69,10 +69,17 @@ func (r *rooms) plan(inc watchbill.Incident, n int, planned time.Time) firing {
 	return s
 }
 
-// compose returns the pages of a firing, and one line that says who is paged
-// and why. It is pure: the same incident, instant and configuration give the
-// same pages, live and in explain.
-func (r *rooms) compose(inc watchbill.Incident, s firing) (pages []watchbill.Page, summary string) {
+// decided is one page with why it goes to this person by this method.
+type decided struct {
+	watchbill.Page
+	duty   watchbill.Duty
+	method notify.Method
+}
+
+// compose returns the pages of a firing, person by person. It is pure: the same
+// incident, instant and configuration give the same pages, live and in explain.
+func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
+	var pages []decided
 	targets := r.planner.Targets(s.step, s.due)
 	for _, d := range s.also {
 		if !slices.ContainsFunc(targets, func(x watchbill.Duty) bool { return x.Person == d.Person }) {
@@ -81,24 +88,37 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) (pages []watchbill.Pag
 	}
 	next, _ := inc.Path.Step(s.n + 1)
 	nextPeople := r.planner.Targets(next, s.next)
-	lines := make([]string, 0, len(targets))
 	for _, d := range targets {
 		person := r.people[d.Person]
 		content := r.content(inc, s, d)
 		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone(), s.next.Sub(s.due) < 2*time.Minute))
 		content.AlsoTold = r.also(d.Person, targets, s.told)
-		methods := r.notifier.Methods(person, s.due)
-		via := make([]string, len(methods))
-		for i, m := range methods {
-			pages = append(pages, watchbill.Page{
+		for _, m := range r.notifier.Methods(person, s.due) {
+			pages = append(pages, decided{duty: d, method: m, Page: watchbill.Page{
 				Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: d.Person, Role: d.Role,
 				Method: m.Receiver, Due: m.At, Content: content,
-			})
-			via[i] = m.Receiver
+			}})
 		}
-		lines = append(lines, fmt.Sprintf("%s by %s (%s)", d.Person, strings.Join(via, ", "), d.Reason))
 	}
-	return pages, strings.Join(lines, "; ")
+	return pages
+}
+
+// summary says in one line who is paged, by which methods and why.
+func summary(pages []decided) string {
+	var lines []string
+	for i, p := range pages {
+		if i > 0 && pages[i-1].Person == p.Person {
+			continue
+		}
+		var via []string
+		for _, x := range pages[i:] {
+			if x.Person == p.Person {
+				via = append(via, x.Method)
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%s by %s (%s)", p.Person, strings.Join(via, ", "), p.duty.Reason))
+	}
+	return strings.Join(lines, "; ")
 }
 
 // clock writes an instant for a reader: their own time, then UTC. Seconds are

@@ -153,16 +153,15 @@ func (r *rooms) walk(inc watchbill.Incident, at time.Time, x *Explanation) {
 			return
 		}
 		s.told = told
-		pages, _ := r.compose(inc, s)
-		for _, p := range pages {
+		for _, p := range r.compose(inc, s) {
 			told = append(told, p.Person)
-			why := []string{s.step.Reason, p.Content.Why}
+			why := []string{s.step.Reason, p.duty.Reason, p.method.Reason}
 			if s.wait != "" {
 				why = append(why, s.wait)
 			}
 			x.Pages = append(x.Pages, ExplainedPage{
 				At: p.Due, Local: p.Due.In(r.people[p.Person].Zone()).Format("Mon 15:04:05 MST"), Step: n,
-				Person: p.Person, Role: p.Role, Method: p.Method, Reason: why[len(why)-1],
+				Person: p.Person, Role: p.Role, Method: p.Method, Reason: strings.Join(why, "; "),
 			})
 		}
 		at = s.next

@@ -325,16 +325,16 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 		return err
 	}
 	s.also, s.alerts, s.told = also, len(firing), told
-	pages, summary := w.compose(inc, s)
+	pages := w.compose(inc, s)
 	for _, p := range pages {
-		if err := w.tx.PutPage(p); err != nil {
+		if err := w.tx.PutPage(p.Page); err != nil {
 			return err
 		}
 	}
 	if err := w.tx.SetTimer(stepTimer(inc, n+1, s.next)); err != nil {
 		return err
 	}
-	return w.tx.PutIncident(&inc, w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary))
+	return w.tx.PutIncident(&inc, w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages)))
 }
 
 // late is how far behind its due time a step counts as missed, so that the next
