@@ -216,6 +216,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	part("store", func() error {
+		select {
+		case err := <-d.store.Failed():
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	part("collector", func() error { return d.collector.Run(ctx) })
 	part("timers", func() error { d.flow.timers(ctx, d.wakeTimer); return nil })
 	part("pages", func() error { return d.worker.Run(ctx) })

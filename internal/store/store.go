@@ -11,7 +11,8 @@
 //
 // All changes go through one writer connection, in transactions that begin as
 // writers (BEGIN IMMEDIATE), so that two of them never deadlock or fail with a
-// busy error half way. Reads use their own read-only connections and never wait
+// busy error half way. Callers that wait at the same time share a transaction
+// and its one fsync. Reads use their own read-only connections and never wait
 // for a writer. A callback given to Update may be run again after a failure:
 // it must compute from what it reads in the transaction and touch nothing else.
 //
@@ -47,8 +48,9 @@ var migrations embed.FS
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	w *sql.DB // one connection
-	r *sql.DB // read-only connections
+	w      *sql.DB // one connection
+	r      *sql.DB // read-only connections
+	writer *writer
 }
 
 // Open opens or creates the SQLite file at path, brings its schema up to date
@@ -100,6 +102,7 @@ func (s *Store) prepare(ctx context.Context, path string) error {
 	}
 	r.SetMaxOpenConns(4)
 	s.r = r
+	s.writer = newWriter(s.w)
 	return nil
 }
 
@@ -126,8 +129,16 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
+// Failed receives the error that ended writing for good: the disk failed, and
+// what it holds of the last writes is unknown. The process must end; the next
+// one reads what is really there.
+func (s *Store) Failed() <-chan error { return s.writer.failed }
+
 // Close closes the database. Nothing may be using it.
 func (s *Store) Close() error {
+	if s.writer != nil {
+		s.writer.close()
+	}
 	var errs []error
 	for _, db := range []*sql.DB{s.r, s.w} {
 		if db != nil {
@@ -138,26 +149,19 @@ func (s *Store) Close() error {
 }
 
 // Update runs fn in a transaction that may write, and returns nil once its
-// changes are on disk. An error of fn rolls everything back and is returned as
-// it is. Nested use deadlocks.
-func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error { return run(ctx, s.w, fn) }
+// changes are on disk. An error of fn takes its changes back and is returned as
+// it is. Callbacks that wait at the same time share one transaction and its one
+// fsync, each behind a savepoint of its own. Nested use deadlocks.
+func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error { return s.writer.do(ctx, fn) }
 
 // View runs fn in a transaction that reads one consistent state.
-func (s *Store) View(ctx context.Context, fn func(*Tx) error) error { return run(ctx, s.r, fn) }
-
-func run(ctx context.Context, db *sql.DB, fn func(*Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	tx, err := s.r.BeginTx(ctx, nil)
 	if err != nil {
 		return unavailable("begin", err)
 	}
-	defer tx.Rollback() // a no-op after Commit; also runs on panic
-	if err := fn(&Tx{ctx: ctx, tx: tx}); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return unavailable("commit", err)
-	}
-	return nil
+	defer tx.Rollback() // it only read
+	return fn(&Tx{ctx: ctx, tx: tx})
 }
 
 func unavailable(doing string, err error) error {
