@@ -43,7 +43,7 @@ func (a *app) demo() *cobra.Command {
 		Short: "See a service break, the page, the escalation and the end of it",
 		Long: "Start three small services and a daemon that watches them, break one of them, and print each page as\n" +
 			"its reader would see it. Everything listens on loopback and lives in a temporary folder, which is\n" +
-			"removed at the end. With --once it plays the person too and exits.",
+			"removed at the end. With --once it plays the person too and exits, with 1 if any stage did not happen.",
 		Args: args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			dir, err := os.MkdirTemp("", "watchbill-demo-")

@@ -35,7 +35,7 @@ func parseLabels(words []string) (watchbill.Labels, error) {
 func (a *app) incident() *cobra.Command {
 	c := &cobra.Command{
 		Use: "incident", Short: "List, show, acknowledge and resolve incidents",
-		Args: args(cobra.NoArgs), RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.incidentList(), a.incidentShow(), a.incidentAck(), a.incidentNote(), a.incidentResolve())
 	return c
@@ -46,6 +46,9 @@ func (a *app) incidentList() *cobra.Command {
 	var limit int
 	c := &cobra.Command{
 		Use: "list", Short: "List incidents, newest first", Args: args(cobra.NoArgs),
+		Long: "List incidents, newest first. Without --state those that still need somebody or may still come back\n" +
+			"are listed: open, acknowledged and resolved ones. The ones that are over for good are closed.",
+		Example: "  watchbill incident list\n  watchbill incident list --state open -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -61,8 +64,8 @@ func (a *app) incidentList() *cobra.Command {
 			return a.print(all, func() { a.table(all, false) }, func() { a.table(all, true) })
 		},
 	}
-	c.Flags().StringVar(&state, "state", "live", "live (not closed), open, acknowledged, resolved, closed or all")
-	c.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	c.Flags().StringVar(&state, "state", "live", "which ones: live, open, acknowledged, resolved, closed or all; live is all but closed")
+	c.Flags().IntVar(&limit, "limit", 100, "list at most `N`")
 	return c
 }
 
@@ -104,6 +107,9 @@ func (a *app) one(id string, do func(*web.Client, watchbill.IncidentID) error) e
 func (a *app) incidentShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show INCIDENT", Short: "Show an incident with its timeline and what is next", Args: args(cobra.ExactArgs(1)),
+		Long: "Show an incident: its state, what happens next if nobody acts, and everything that happened to it.\n" +
+			"-o extended adds every page with what became of it, -o json everything that is known.",
+		Example: "  watchbill incident show INC-1",
 		RunE: func(c *cobra.Command, words []string) error {
 			return a.one(words[0], func(client *web.Client, id watchbill.IncidentID) error {
 				v, err := client.Incident(c.Context(), id)
@@ -134,7 +140,8 @@ func (a *app) incidentAck() *cobra.Command {
 	return &cobra.Command{
 		Use: "ack INCIDENT [NOTE…]", Short: "Take an incident; its pages stop", Args: args(cobra.MinimumNArgs(1)),
 		Long: "Take an incident: every pending page and step stops. It is a promise with a deadline; anything\n" +
-			"recorded on the incident renews it, and when it expires the path starts again.",
+			"recorded on the incident renews it, and when it expires you are paged and the path starts again.",
+		Example: "  watchbill incident ack INC-1\n  watchbill incident ack INC-1 rolling back the last release",
 		RunE: func(c *cobra.Command, words []string) error {
 			return a.one(words[0], func(client *web.Client, id watchbill.IncidentID) error {
 				inc, err := client.Acknowledge(c.Context(), id, strings.Join(words[1:], " "))
@@ -151,6 +158,8 @@ func (a *app) incidentAck() *cobra.Command {
 func (a *app) incidentNote() *cobra.Command {
 	return &cobra.Command{
 		Use: "note INCIDENT TEXT…", Short: "Record what you saw or did", Args: args(cobra.MinimumNArgs(2)),
+		Long:    "Record what you saw or did. It becomes part of the timeline and renews an acknowledgement.",
+		Example: "  watchbill incident note INC-1 the error rate falls since 03:40",
 		RunE: func(c *cobra.Command, words []string) error {
 			return a.one(words[0], func(client *web.Client, id watchbill.IncidentID) error {
 				inc, err := client.Note(c.Context(), id, strings.Join(words[1:], " "))
@@ -168,8 +177,9 @@ func (a *app) incidentResolve() *cobra.Command {
 	var quiet time.Duration
 	c := &cobra.Command{
 		Use: "resolve INCIDENT", Short: "Say that an incident is over", Args: args(cobra.ExactArgs(1)),
-		Long: "Say that an incident is over. Alerts that still fire are held quiet for --quiet; if they still fire\n" +
-			"then, it reopens and pages.",
+		Long: "Say that an incident is over, and how you know. Alerts that still fire are held quiet for --quiet; if\n" +
+			"they still fire then, it reopens and pages. An incident whose alerts end resolves by itself.",
+		Example: "  watchbill incident resolve INC-1 --reason \"rolled back, no error since 03:40\"",
 		RunE: func(c *cobra.Command, words []string) error {
 			if reason == "" {
 				return usageError{errors.New("--reason is needed: say how you know that it is over")}
@@ -191,7 +201,7 @@ func (a *app) incidentResolve() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "how you know that it is over")
-	c.Flags().DurationVar(&quiet, "quiet", 0, "hold alerts that still fire quiet for so long (default: as configured)")
+	c.Flags().StringVar(&reason, "reason", "", "`TEXT`: how you know that it is over (needed)")
+	c.Flags().DurationVar(&quiet, "quiet", 0, "hold alerts that still fire quiet for this `DURATION`, like 30m (default: incidents.quiet of the configuration)")
 	return c
 }

@@ -1,3 +1,5 @@
+//go:generate go test -count=1 -run ^TestDocs$ -update .
+
 // Command watchbill is one daemon between a platform's signals and its people,
 // and the tool with which people act on what it tells them.
 //
@@ -42,6 +44,7 @@ type process struct {
 func run(args []string, stdout, stderr io.Writer, getenv func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	root := newRoot(process{stdout, stderr, getenv})
 	root.SetArgs(args)
 	root.SetOut(stdout)

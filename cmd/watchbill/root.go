@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -57,16 +58,22 @@ func newRoot(p process) *cobra.Command {
 		Use:   "watchbill",
 		Short: "Between a platform's signals and its people",
 		Long: "Watchbill watches signals against service targets, pages whoever is responsible and on duty,\n" +
-			"and follows each incident to its end. Start with: watchbill demo",
+			"and follows each incident to its end.\n\n" +
+			"To see it work:          watchbill demo\n" +
+			"To begin with it:        watchbill init DIR, then check, explain and serve\n" +
+			"When you are paged:      watchbill incident ack INC-1\n\n" +
+			"It exits 0 when all is well, 1 when something was found wrong or failed, 2 when the command line is\n" +
+			"not right, 3 for warnings alone (check --strict), 4 when the daemon cannot be reached, and 5 when you\n" +
+			"are not allowed.",
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
+		Args: noVerb,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.config, "config", cmp.Or(p.getenv("WATCHBILL_CONFIG"), "watchbill.yaml"), "configuration `FILE` (WATCHBILL_CONFIG)")
-	flags.StringVar(&a.url, "url", cmp.Or(p.getenv("WATCHBILL_URL"), "http://"+config.DefaultListen), "address of the daemon (WATCHBILL_URL)")
-	flags.StringVar(&a.tokenFile, "token-file", p.getenv("WATCHBILL_TOKEN_FILE"), "`FILE` that holds your token (WATCHBILL_TOKEN_FILE)")
-	flags.VarP(&a.output, "output", "o", "simple, extended or json")
+	flags.StringVar(&a.config, "config", cmp.Or(p.getenv("WATCHBILL_CONFIG"), "watchbill.yaml"), "the configuration `FILE`; environment: WATCHBILL_CONFIG")
+	flags.StringVar(&a.url, "url", cmp.Or(p.getenv("WATCHBILL_URL"), "http://"+config.DefaultListen), "`ADDRESS` of the daemon; environment: WATCHBILL_URL")
+	flags.StringVar(&a.tokenFile, "token-file", p.getenv("WATCHBILL_TOKEN_FILE"), "`FILE` that holds your token; environment: WATCHBILL_TOKEN_FILE")
+	flags.VarP(&a.output, "output", "o", "how results are printed: simple, extended or json")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.serve(), a.demo(), a.initVerb(), a.check(), a.explain(), a.incident(), a.token(), a.audit(), a.version())
@@ -83,12 +90,26 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// noVerb is the arguments' check of a command that only groups others: whatever
+// is there was meant as a verb.
+func noVerb(c *cobra.Command, words []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2
+	said := fmt.Sprintf("there is no verb %q in %q", words[0], c.CommandPath())
+	if near := c.SuggestionsFor(words[0]); len(near) > 0 {
+		said += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usageError{errors.New(said)}
+}
+
 // client returns a client of the daemon, with the caller's token.
 func (a *app) client() (*web.Client, error) {
 	if a.tokenFile == "" {
 		return nil, watchbill.Errorf(watchbill.CodeUnauthenticated,
-			"name it with --token-file or WATCHBILL_TOKEN_FILE; whoever runs the daemon makes one with: watchbill token create --person YOU",
-			"this needs your token")
+			"name it with --token-file or WATCHBILL_TOKEN_FILE; whoever runs the daemon makes one with: watchbill token create --person YOU --out FILE",
+			"the daemon needs to know who you are, and no token was given")
 	}
 	b, err := os.ReadFile(a.tokenFile)
 	if err != nil {

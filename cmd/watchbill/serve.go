@@ -20,8 +20,10 @@ func (a *app) serve() *cobra.Command {
 		Short: "Run the daemon until it is told to stop",
 		Long: "Run the daemon with the configuration that --config names. SIGHUP, or POST /-/reload, reads the\n" +
 			"configuration again; a configuration with mistakes changes nothing. SIGTERM and SIGINT stop it;\n" +
-			"what was not sent by then is sent after the next start.",
-		Args: args(cobra.NoArgs),
+			"what was not sent by then is sent after the next start. The log goes to the standard error; pages to\n" +
+			"the receiver named terminal go to the standard output.",
+		Example: "  watchbill serve --config /etc/watchbill/watchbill.yaml",
+		Args:    args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			logger := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 			d, err := daemon.New(c.Context(), daemon.Options{Load: a.load, Logger: logger, Terminal: a.stdout, Version: buildVersion()})
@@ -31,7 +33,7 @@ func (a *app) serve() *cobra.Command {
 			return serve(c.Context(), d)
 		},
 	}
-	c.Flags().TextVar(&level, "log-level", level, "debug, info, warn or error")
+	c.Flags().TextVar(&level, "log-level", level, "the least `LEVEL` that is logged: debug, info, warn or error")
 	return c
 }
 

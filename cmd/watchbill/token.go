@@ -2,24 +2,26 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/user"
-	"strings"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"watchbill"
 	"watchbill/internal/auth"
+	"watchbill/internal/config"
 	"watchbill/internal/daemon"
 )
 
 func (a *app) token() *cobra.Command {
 	c := &cobra.Command{
 		Use: "token", Short: "Make tokens for people and machines",
-		Args: args(cobra.NoArgs), RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.tokenCreate())
 	return c
@@ -31,9 +33,10 @@ func (a *app) tokenCreate() *cobra.Command {
 	var ttl time.Duration
 	c := &cobra.Command{
 		Use: "create [NAME]", Short: "Make a token and print it once", Args: args(cobra.MaximumNArgs(1)),
-		Long: "Make a token in the store that --config names, and print it; it cannot be shown again. A person's\n" +
-			"token may do what the responsibility matrix allows that person. A machine's token may do what its\n" +
-			"scopes say: alerts (push alerts), metrics (read /metrics), read (read the API).",
+		Long: "Make a token in the store that --config names, and print it; it cannot be shown again. The daemon may\n" +
+			"run meanwhile. A person's token may do what the responsibility matrix allows that person. A machine's\n" +
+			"token may do what its scopes say: alerts (push alerts), metrics (read /metrics), read (read the API).\n" +
+			"NAME says what the token is for; a person's may go without.",
 		Example: "  watchbill token create --person ana --out ana.token\n  watchbill token create prometheus --scope alerts",
 		RunE: func(c *cobra.Command, name []string) error {
 			spec := auth.Spec{Person: watchbill.PersonID(person), TTL: ttl, CreatedBy: creator()}
@@ -55,33 +58,49 @@ func (a *app) tokenCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			secret, tok, err := daemon.CreateToken(c.Context(), cfg, spec)
-			if err != nil {
-				return err
-			}
-			return a.showToken(secret, tok, out)
+			return a.makeToken(c.Context(), cfg, spec, out)
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&person, "person", "", "whose token it is, as named under people:")
-	f.StringSliceVar(&scopes, "scope", nil, "what a machine may do: alerts, metrics, read")
-	f.DurationVar(&ttl, "ttl", 0, "how long it is valid (default: auth.token_ttl)")
-	f.StringVar(&out, "out", "", "write it to this `FILE`, readable by you alone, instead of printing it")
+	f.StringVar(&person, "person", "", "`NAME` of the person whose token it is, as under people: in the configuration")
+	f.StringSliceVar(&scopes, "scope", nil, "`SCOPE` of a machine's token: alerts, metrics or read; may be repeated")
+	f.DurationVar(&ttl, "ttl", 0, "`DURATION` for which it is valid, like 720h (default: auth.token_ttl of the configuration)")
+	f.StringVar(&out, "out", "", "`FILE` to write it to, readable by you alone, instead of printing it")
 	return c
 }
 
-func (a *app) showToken(secret auth.Secret, tok auth.Token, out string) error {
-	shown := secret.Reveal()
+// makeToken makes a token and prints it, or writes it to a file. The file is
+// opened first: a token whose only copy could not be written is good for nobody.
+func (a *app) makeToken(ctx context.Context, cfg *config.Config, spec auth.Spec, out string) error {
+	var file *os.File
 	if out != "" {
-		if err := os.WriteFile(out, []byte(shown+"\n"), 0o600); err != nil {
+		var err error
+		if file, err = os.CreateTemp(filepath.Dir(out), ".token-*"); err != nil { // its mode is 0600
 			return fmt.Errorf("write the token: %w", err)
 		}
-		shown = out
+		defer os.Remove(file.Name()) // fails once the file has its name, as it should
 	}
-	v := map[string]any{"id": tok.ID, "name": tok.Name, "expires_at": tok.ExpiresAt, "token": shown}
+	secret, tok, err := daemon.CreateToken(ctx, cfg, spec)
+	if err != nil {
+		return err
+	}
+	v := map[string]any{"id": tok.ID, "name": tok.Name, "expires_at": tok.ExpiresAt}
+	shown := secret.Reveal()
+	if file == nil {
+		v["token"] = shown
+	} else {
+		_, err := file.WriteString(shown + "\n")
+		if err = errors.Join(err, file.Close()); err == nil {
+			err = os.Rename(file.Name(), out)
+		}
+		if err != nil {
+			return fmt.Errorf("write the token: %w", err)
+		}
+		shown, v["file"] = out, out
+	}
 	text := func() {
 		fmt.Fprintln(a.stdout, shown)
-		fmt.Fprintf(a.stderr, "%s is valid until %s\n", strings.TrimSpace(tok.String()), tok.ExpiresAt.Format(time.RFC3339))
+		fmt.Fprintf(a.stderr, "%s is valid until %s\n", tok, tok.ExpiresAt.Format(time.RFC3339))
 	}
 	return a.print(v, text, text)
 }
@@ -98,7 +117,7 @@ func creator() string {
 func (a *app) audit() *cobra.Command {
 	c := &cobra.Command{
 		Use: "audit", Short: "Verify the record of what happened",
-		Args: args(cobra.NoArgs), RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(&cobra.Command{
 		Use: "verify", Short: "Check the hash chain of every incident's events", Args: args(cobra.NoArgs),

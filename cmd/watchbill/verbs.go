@@ -28,8 +28,9 @@ func (a *app) version() *cobra.Command {
 func (a *app) initVerb() *cobra.Command {
 	return &cobra.Command{
 		Use: "init DIR", Short: "Write a commented configuration to start from",
-		Long: "Write watchbill.yaml and the files it names into DIR, with comments. Nothing is overwritten.",
-		Args: args(cobra.ExactArgs(1)),
+		Long:    "Write watchbill.yaml and the files it names into DIR, with comments. Nothing is overwritten.",
+		Example: "  watchbill init shop\n  watchbill check shop/watchbill.yaml",
+		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, dir []string) error {
 			if err := config.Init(dir[0]); err != nil {
 				return err
@@ -45,8 +46,10 @@ func (a *app) check() *cobra.Command {
 	c := &cobra.Command{
 		Use: "check [FILE]", Short: "Find every mistake in a configuration",
 		Long: "Read a configuration and everything it names, and print all mistakes and warnings with their place,\n" +
-			"the line and an advice. Exits 1 on a mistake, and 3 on warnings alone when --strict is given.",
-		Args: args(cobra.MaximumNArgs(1)),
+			"the line and an advice. Without FILE it reads the one that --config names. It exits 1 on a mistake, and\n" +
+			"3 on warnings alone when --strict is given. Nothing is started or changed.",
+		Example: "  watchbill check watchbill.yaml",
+		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, file []string) error {
 			if len(file) == 1 {
 				a.config = file[0]
@@ -76,9 +79,9 @@ func (a *app) explain() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain NAME=VALUE…",
 		Short: "Say who would be paged for an alert, when and why",
-		Long: "Say who would be paged for an alert with these labels at an instant, when, by which method and why.\n" +
-			"With --config it answers from the configuration alone; without, it asks the daemon, which also knows\n" +
-			"silences and open incidents. A word without = is the alert's name.",
+		Long: "Say who would be paged for an alert with these labels, when, by which method and why. Nobody is paged.\n" +
+			"With --config it answers from that file alone; without, it asks the daemon, which also knows silences\n" +
+			"and open incidents, and needs your token. A word without = is the alert's name.",
 		Example: "  watchbill explain --config watchbill.yaml service=checkout severity=page --at 2026-11-29T03:15:00Z",
 		Args:    args(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, words []string) error {
@@ -117,10 +120,17 @@ func (a *app) explainFile(labels watchbill.Labels, at time.Time) (daemon.Explana
 	return daemon.Explain(cfg, labels, at)
 }
 
-func (a *app) explainLive(c *cobra.Command, labels watchbill.Labels, at time.Time) (x daemon.Explanation, err error) {
+func (a *app) explainLive(c *cobra.Command, labels watchbill.Labels, at time.Time) (daemon.Explanation, error) {
+	var x daemon.Explanation
+	if a.tokenFile == "" {
+		return x, watchbill.Errorf(watchbill.CodeUnauthenticated,
+			"add --config FILE to have the answer from a configuration alone, or --token-file FILE to ask the daemon",
+			"nothing says whom to ask")
+	}
 	client, err := a.client()
 	if err != nil {
 		return x, err
 	}
-	return x, client.Explain(c.Context(), labels, at, &x)
+	err = client.Explain(c.Context(), labels, at, &x)
+	return x, err
 }

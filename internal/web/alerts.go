@@ -67,11 +67,11 @@ func (s *stamp) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	var t time.Time
-	if err := t.UnmarshalJSON(b); err != nil {
+	if err := t.UnmarshalJSON(b); err == nil {
+		s.Time = t.UTC()
+	} else {
 		s.wrong = fmt.Sprintf("%.40s is not a time like 2026-11-29T03:15:00Z", b)
-		return nil
 	}
-	s.Time = t.UTC()
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -322,7 +324,7 @@ func TestPermissions(t *testing.T) {
 		for caller := range strings.FieldsSeq(anybody) {
 			w := setUp(t)
 			rec := w.call(caller, r.Method, target(r), "")
-			status := 0
+			var status int
 			switch {
 			case slices.Contains(allowed, caller):
 				require.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, rec.Code, "%s as %s: %s", name, caller, rec.Body)
@@ -572,4 +574,27 @@ func TestRunbook(t *testing.T) {
 	require.Equal(t, "text/markdown; charset=utf-8", rec.Header().Get("Content-Type"))
 	require.Equal(t, "# disk-full", rec.Body.String())
 	require.Equal(t, http.StatusNotFound, w.call("support", http.MethodGet, "/runbooks/x", "").Code)
+}
+
+// The bodies that docs/api.md shows are taken as they stand, and every POST that
+// has a body is shown there.
+func TestDocumentedBodies(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))
+	require.NoError(t, err)
+	w := setUp(t)
+	for _, r := range w.server.Routes() {
+		if r.Method != http.MethodPost {
+			continue
+		}
+		_, section, found := strings.Cut(string(text), "\n### POST "+r.Path+"\n")
+		require.True(t, found, "docs/api.md does not show the body of %s", r.Path)
+		section, _, _ = strings.Cut(section, "\n### ")
+		_, body, found := strings.Cut(section, "```json\n")
+		body, _, _ = strings.Cut(body, "```")
+		require.Equal(t, r.Path != "/-/reload", found, r.Path)
+		rec := w.call("manager", r.Method, target(r), body)
+		require.Equal(t, http.StatusOK, rec.Code, "%s: %s", r.Path, rec.Body)
+	}
+	require.Len(t, w.done(), 6)
 }

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite" // the command sql of the scripts
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"watchbill": main})
+}
+
+// Each file of testdata/script is a session at a terminal, with the program as
+// it is built.
+//
+// Beside testscript's own commands there are:
+//
+//	status CODE PROGRAM ARGS…   run it; it must exit with this status
+//	await FILE REGEXP [VAR]     wait until the file has it; VAR is what its group matched
+//	post TOKENFILE PATH FILE    POST a file to $WATCHBILL_URL; prints the status and the answer
+//	hup                         send SIGHUP to the program in the background
+//	mode FILE MODE              compare a file's permissions
+//	isjson FILE                 the file, or stdout, is one JSON value
+//	sql FILE STATEMENT          run a statement in an SQLite file
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	repo, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("REPO", repo)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": status, "await": await, "post": post, "hup": hup, "mode": mode, "isjson": isJSON, "sql": runSQL,
+		},
+	})
+}
+
+// usage stops a script that calls a command in the wrong way.
+func usage(ts *testscript.TestScript, ok bool, how string) {
+	if !ok {
+		ts.Fatalf("usage: %s", how)
+	}
+}
+
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 2, "status CODE PROGRAM ARGS…")
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		e, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Check(err)
+		}
+		got = e.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("it exited with %d, not %d", got, want)
+	}
+}
+
+// awaitFor is far longer than anything that is awaited takes.
+const awaitFor = 30 * time.Second
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && (len(args) == 2 || len(args) == 3), "await FILE REGEXP [VAR]")
+	wanted, err := regexp.Compile(args[1])
+	ts.Check(err)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(awaitFor); ; <-tick.C {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if found := wanted.FindSubmatch(text); found != nil {
+			if len(args) == 3 {
+				ts.Setenv(args[2], string(found[1]))
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s has no match of %q after %s: %s (%v)", args[0], args[1], awaitFor, text, err)
+		}
+	}
+}
+
+func post(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, len(args) == 3, "post TOKENFILE PATH FILE")
+	req, err := http.NewRequest(http.MethodPost, ts.Getenv("WATCHBILL_URL")+args[1], strings.NewReader(ts.ReadFile(args[2])))
+	ts.Check(err)
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(ts.ReadFile(args[0])))
+	resp, err := (&http.Client{Timeout: awaitFor}).Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s\n%s", resp.Status, body)
+	if failed := resp.StatusCode >= 300; failed != neg {
+		ts.Fatalf("it answered %s %s", resp.Status, body)
+	}
+}
+
+func hup(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "hup")
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGHUP))
+	}
+}
+
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "mode FILE MODE")
+	info, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[1] {
+		ts.Fatalf("the mode of %s is %s, not %s", args[0], got, args[1])
+	}
+}
+
+func isJSON(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "isjson FILE")
+	d := json.NewDecoder(bytes.NewReader([]byte(ts.ReadFile(args[0]))))
+	var v any
+	ts.Check(d.Decode(&v))
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		ts.Fatalf("there is more than one value in %s", args[0])
+	}
+}
+
+func runSQL(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "sql FILE STATEMENT")
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	result, err := db.Exec(args[1])
+	ts.Check(err)
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		ts.Fatalf("%s changed nothing (%v)", args[1], err)
+	}
+}
