@@ -16,9 +16,16 @@ import (
 type Tx struct {
 	// The context bounds the whole transaction, so it is kept with it rather
 	// than passed to each of its thirty methods.
-	ctx context.Context
-	tx  *sql.Tx
+	ctx       context.Context
+	tx        *sql.Tx
+	committed []func()
 }
+
+// OnCommit has fn called once this callback's changes are on disk, before any
+// caller is told so. The calls come in the order of the transactions, one at a
+// time: what keeps a copy of the store in memory is kept true by them. fn must be
+// quick and must not use the transaction.
+func (t *Tx) OnCommit(fn func()) { t.committed = append(t.committed, fn) }
 
 // unix is the stored form of a time: nanoseconds, and 0 for the zero time.
 func unix(t time.Time) int64 {

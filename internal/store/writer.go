@@ -170,7 +170,13 @@ func (w *writer) try(batch []*write) (errs []error, err error) {
 	if !changed {
 		return errs, nil
 	}
-	return errs, tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return errs, err
+	}
+	for _, fn := range t.committed {
+		fn()
+	}
+	return errs, nil
 }
 
 // guarded runs one callback behind a savepoint. fatal is set when the
@@ -179,11 +185,13 @@ func (t *Tx) guarded(r *write) (err, fatal error) {
 	if _, err := t.tx.ExecContext(t.ctx, "SAVEPOINT one"); err != nil {
 		return nil, err
 	}
+	hooks := len(t.committed)
 	err = r.call(t)
 	if isIOError(err) || isFull(err) {
 		return nil, err
 	}
 	if err != nil || r.pan != nil {
+		t.committed = t.committed[:hooks]
 		if _, fatal := t.tx.ExecContext(t.ctx, "ROLLBACK TO one"); fatal != nil {
 			return err, fatal
 		}

@@ -90,6 +90,31 @@ func TestGroupCommit(t *testing.T) {
 	})
 }
 
+// Hooks run in the order of the writes, and only those of writes that happened.
+func TestOnCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, release := queued(t)
+		var ran []int
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				_ = s.Update(context.Background(), func(tx *Tx) error {
+					tx.OnCommit(func() { ran = append(ran, i) })
+					if i%3 == 0 {
+						return errors.New("taken back")
+					}
+					return nil
+				})
+			})
+			synctest.Wait() // queued in this order
+		}
+		release()
+		wg.Wait()
+		require.Equal(t, []int{1, 2, 4, 5, 7, 8}, ran)
+		require.NoError(t, s.Close())
+	})
+}
+
 func TestACallerThatGaveUpIsNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _, release := queued(t)
