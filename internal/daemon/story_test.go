@@ -15,7 +15,7 @@ import (
 )
 
 // world copies a folder of testdata into a fresh world.
-func world(t *testing.T, from string) *testkit.World {
+func world(t testing.TB, from string) *testkit.World {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, os.DirFS(from)))

@@ -15,6 +15,7 @@ CREATE TABLE incident (
 -- Identity: at most one incident of a key is not closed.
 CREATE UNIQUE INDEX incident_key ON incident (key) WHERE state <> 'closed';
 CREATE INDEX incident_state ON incident (state, id);
+CREATE INDEX incident_last ON incident (key, id);
 
 CREATE TABLE event (
   incident BIGINT NOT NULL REFERENCES incident (id),
