@@ -39,7 +39,7 @@ CREATE TABLE alert (
   muted       TEXT   NOT NULL,              -- why it opened no incident, or empty
   body        TEXT   NOT NULL               -- the alert as JSON
 );
-CREATE INDEX alert_incident ON alert (incident) WHERE incident <> 0;
+CREATE INDEX alert_incident ON alert (incident);
 CREATE INDEX alert_active ON alert (ended) WHERE ended = 0;
 
 -- What happens next if nobody acts. One row per incident or alert and kind.
@@ -54,6 +54,7 @@ CREATE TABLE timer (
   UNIQUE (kind, incident, alert)
 );
 CREATE INDEX timer_due ON timer (due_at);
+CREATE INDEX timer_incident ON timer (incident);
 
 -- The outbox. A row is pending until it is delivered or not needed any more.
 CREATE TABLE page (
