@@ -172,23 +172,21 @@ const ActorSelf = "watchbill"
 // TimerKind says what a timer does when it is due.
 type TimerKind string
 
-// The kinds of timer. The strings are stored: never change one.
+// The kinds of timer. The strings are stored: never change one. Alerts have no
+// timers: when one is looked at again is part of its own row.
 const (
-	TimerStep     TimerKind = "step"      // fire escalation step Step of Generation
-	TimerAck      TimerKind = "ack"       // the acknowledgement expires
-	TimerQuiet    TimerKind = "quiet"     // a manual resolve stops holding alerts quiet
-	TimerClose    TimerKind = "close"     // the reopen window ends
-	TimerAlertEnd TimerKind = "alert_end" // an alert's EndsAt may have passed
-	TimerRecheck  TimerKind = "recheck"   // decide a muted alert again
+	TimerStep  TimerKind = "step"  // fire escalation step Step of Generation
+	TimerAck   TimerKind = "ack"   // the acknowledgement expires
+	TimerQuiet TimerKind = "quiet" // a manual resolve stops holding alerts quiet
+	TimerClose TimerKind = "close" // the reopen window ends
 )
 
-// Timer is a row that says what happens at Due. Incident timers are unique per
-// (incident, kind); alert timers per (alert, kind).
+// Timer is a row that says what happens to an incident at Due. There is at most
+// one of a kind per incident.
 type Timer struct {
 	ID         int64
 	Kind       TimerKind
 	Incident   IncidentID
-	Alert      Fingerprint
 	Generation int
 	Step       int
 	Due        time.Time

@@ -139,12 +139,17 @@ func (f *flow) PutSilence(ctx context.Context, who web.Actor, s watchbill.Silenc
 		if err := router.ValidateSilence(s, w.now); err != nil {
 			return err
 		}
-		if s.ID == "" {
-			s.ID = uuid.NewString()
-		} else if _, err := w.tx.Silence(s.ID); err != nil {
-			return err
+		old := watchbill.Silence{}
+		if s.ID != "" {
+			var err error
+			if old, err = w.tx.Silence(s.ID); err != nil {
+				return err
+			}
 		}
-		if err := w.tx.HastenRechecks(w.now); err != nil {
+		if !old.EndsAt.After(w.now) { // new, or ended: what ended stays as it was
+			s.ID = uuid.NewString()
+		}
+		if err := w.tx.HastenMuted(w.now); err != nil {
 			return err
 		}
 		return w.tx.PutSilence(s)
@@ -166,7 +171,7 @@ func (f *flow) ExpireSilence(ctx context.Context, id string) error {
 		if s.StartsAt.After(w.now) {
 			s.StartsAt = w.now
 		}
-		if err := w.tx.HastenRechecks(w.now); err != nil {
+		if err := w.tx.HastenMuted(w.now); err != nil {
 			return err
 		}
 		return w.tx.PutSilence(s)

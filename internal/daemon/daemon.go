@@ -67,6 +67,7 @@ type Options struct {
 // Daemon is everything that runs.
 type Daemon struct {
 	o         Options
+	fixed     *config.Config // what a reload does not change
 	rooms     atomic.Pointer[rooms]
 	reload    sync.Mutex // held while a configuration is replaced
 	registry  *prometheus.Registry
@@ -116,7 +117,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	registry := prometheus.NewRegistry()
 	o.registerer = registry
-	d := &Daemon{o: o, registry: registry, wakeTimer: make(chan struct{}, 1)}
+	d := &Daemon{o: o, fixed: cfg, registry: registry, wakeTimer: make(chan struct{}, 1)}
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.stats = newStats(d.registry, cmp.Or(o.Version, "unknown"))
 	r, err := build(cfg, o)
@@ -133,7 +134,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		}
 	}()
 	d.registry.MustRegister(newStoreStats(d.store))
-	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, logger: o.Logger, stats: d.stats}
+	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, seen: newSeen(), logger: o.Logger, stats: d.stats}
 	d.worker = notify.NewWorker(notify.WorkerOptions{Outbox: outbox{d.flow}, Notifier: r.notifier, Logger: o.Logger, Registerer: d.registry})
 	d.auth = auth.New(cfg.Auth, tokens{d.store}, d.person)
 	d.collector, err = collector.New(cfg.Collector, collector.Options{
@@ -278,6 +279,13 @@ func (d *Daemon) replace() error {
 	r, err := build(cfg, d.o)
 	if err != nil {
 		return err
+	}
+	for key, changed := range map[string]bool{
+		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "auth": cfg.Auth != d.fixed.Auth,
+	} {
+		if changed {
+			d.o.Logger.Warn("a reload does not change this; it takes effect at the next start", "key", key)
+		}
 	}
 	if err := d.collector.Reload(cfg.Collector); err != nil { // checks all of it before it changes anything
 		return err

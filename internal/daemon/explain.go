@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -55,7 +56,7 @@ type ExplainedPage struct {
 // Explain answers for labels and an instant under a configuration alone: no
 // silence is in force and no incident is open.
 func Explain(cfg *config.Config, labels watchbill.Labels, at time.Time) (Explanation, error) {
-	r, err := build(cfg, Options{})
+	r, err := build(cfg, Options{Terminal: io.Discard})
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -66,7 +67,7 @@ func Explain(cfg *config.Config, labels watchbill.Labels, at time.Time) (Explana
 // touching any of it. It returns what only building can find, such as a template
 // that fails on a page.
 func Check(cfg *config.Config) error {
-	r, err := build(cfg, Options{})
+	r, err := build(cfg, Options{Terminal: io.Discard})
 	if err != nil {
 		return err
 	}

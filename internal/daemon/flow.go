@@ -21,6 +21,7 @@ type flow struct {
 	store  *store.Store
 	rooms  *atomic.Pointer[rooms]
 	wake   func() // after a commit: timers and outbox may have work
+	seen   *seen
 	logger *slog.Logger
 	stats  *stats
 }
@@ -29,6 +30,7 @@ type flow struct {
 type work struct {
 	*rooms
 	tx       *store.Tx
+	seen     *seen
 	now      time.Time
 	silences *router.Silences
 }
@@ -47,7 +49,7 @@ func (f *flow) update(ctx context.Context, fn func(*work) error) error {
 		if err != nil {
 			return err
 		}
-		return fn(&work{rooms: rooms, tx: tx, now: now, silences: silences})
+		return fn(&work{rooms: rooms, tx: tx, seen: f.seen, now: now, silences: silences})
 	})
 	f.stats.commits.Observe(time.Since(begun).Seconds())
 	if err == nil {
@@ -58,8 +60,13 @@ func (f *flow) update(ctx context.Context, fn func(*work) error) error {
 
 // Receive takes alerts in. It returns nil once what they changed is on disk.
 func (f *flow) Receive(ctx context.Context, source string, alerts []watchbill.Alert) error {
+	news := f.seen.news(alerts, time.Now(), f.rooms.Load().router.ResolveTimeout())
+	if len(news) == 0 {
+		f.stats.received.Add(float64(len(alerts)))
+		return nil
+	}
 	err := f.update(ctx, func(w *work) error {
-		for _, a := range alerts {
+		for _, a := range news {
 			a.Source = source
 			if err := w.receive(a); err != nil {
 				return err
@@ -90,9 +97,6 @@ func (w *work) receive(a watchbill.Alert) error {
 	case firing:
 		return w.goOn(old, a)
 	}
-	if err := w.alive(a); err != nil {
-		return err
-	}
 	return w.begin(store.AlertRow{Alert: a})
 }
 
@@ -116,28 +120,26 @@ func (w *work) complete(a watchbill.Alert, old store.AlertRow, firing bool) watc
 	return a
 }
 
-// alive sets the timer that ends the alert if its source falls silent.
-func (w *work) alive(a watchbill.Alert) error {
-	return w.tx.SetTimer(watchbill.Timer{Kind: watchbill.TimerAlertEnd, Alert: a.Fingerprint(), Due: a.EndsAt})
+// put stores an alert, here and in what is remembered of it.
+func (w *work) put(row store.AlertRow) error {
+	w.seen.note(w.tx, row)
+	return w.tx.PutAlert(row)
 }
 
-// goOn takes a re-send in. One that changes nothing writes nothing: a later end
-// counts as a change only once half of the span that it grants has gone by, so
-// that a source which re-sends every minute costs one write in two.
+// goOn takes a re-send in. One that changes nothing writes nothing.
 func (w *work) goOn(old store.AlertRow, a watchbill.Alert) error {
-	later := a.EndsAt.Sub(old.EndsAt)
-	same := a.Annotations.String() == old.Annotations.String() && a.GeneratorURL == old.GeneratorURL
-	if same && later >= 0 && later < a.EndsAt.Sub(w.now)/2 {
+	if w.seen.sighting(old.Alert).covers(w.seen.sighting(a), w.now) {
+		w.seen.note(w.tx, old)
 		return nil
 	}
-	if later < 0 && same { // a shorter span never ends an alert earlier than promised before
-		return nil
+	if a.EndsAt.Before(old.EndsAt) { // what was granted is not taken back
+		a.EndsAt = old.EndsAt
 	}
 	old.Alert = a
-	if err := w.alive(a); err != nil {
-		return err
+	if old.Muted == "" || a.EndsAt.Before(old.Due) {
+		old.Due = a.EndsAt
 	}
-	return w.tx.PutAlert(old)
+	return w.put(old)
 }
 
 // begin decides about an alert that began to fire, or that was muted until now.
@@ -155,11 +157,11 @@ func (w *work) begin(row store.AlertRow) error {
 	// nobody.
 	attach := found && inc.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(inc.Severity)
 	if v.Muted() && !attach {
-		row.Muted = v.MuteReason()
-		if err := w.tx.PutAlert(row); err != nil {
-			return err
+		row.Muted, row.Due = v.MuteReason(), recheckAt(v, w.now)
+		if row.EndsAt.Before(row.Due) {
+			row.Due = row.EndsAt
 		}
-		return w.tx.SetTimer(watchbill.Timer{Kind: watchbill.TimerRecheck, Alert: row.Fingerprint(), Due: recheckAt(v, w.now)})
+		return w.put(row)
 	}
 	var e incident.Effect
 	if found {
@@ -167,7 +169,7 @@ func (w *work) begin(row store.AlertRow) error {
 	} else if e, err = w.opening(row.Alert, v); err != nil {
 		return err
 	}
-	row.Muted = ""
+	row.Muted, row.Due = "", row.EndsAt
 	return w.apply(e, &row, nil)
 }
 
@@ -212,25 +214,21 @@ func (w *work) opening(a watchbill.Alert, v router.Verdict) (incident.Effect, er
 // end records that an alert ended.
 func (w *work) end(row store.AlertRow) error {
 	row.Ended, row.Muted = true, ""
-	fp := row.Fingerprint()
-	if err := w.tx.CancelAlertTimers(fp, watchbill.TimerAlertEnd, watchbill.TimerRecheck); err != nil {
-		return err
-	}
 	// What this alert inhibited may page now.
-	if err := w.tx.HastenRechecks(w.now); err != nil {
+	if err := w.tx.HastenMuted(w.now); err != nil {
 		return err
 	}
 	if row.Incident == 0 {
-		return w.tx.PutAlert(row)
+		return w.put(row)
 	}
 	inc, err := w.tx.Incident(row.Incident)
 	if err != nil {
 		return err
 	}
 	if inc.State == watchbill.StateClosed {
-		return w.tx.PutAlert(row)
+		return w.put(row)
 	}
-	if err := w.tx.PutAlert(row); err != nil {
+	if err := w.put(row); err != nil {
 		return err
 	}
 	firing, err := w.firing(inc.ID)
@@ -270,7 +268,7 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 	}
 	if row != nil {
 		row.Incident = inc.ID
-		if err := w.tx.PutAlert(*row); err != nil {
+		if err := w.put(*row); err != nil {
 			return err
 		}
 	}

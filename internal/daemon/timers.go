@@ -39,34 +39,61 @@ func (f *flow) timers(ctx context.Context, wake <-chan struct{}) {
 	}
 }
 
-// runDue acts on every timer that is due, and returns how long to sleep.
+// runDue acts on every timer and alert that is due, and returns how long to
+// sleep.
 func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
 	for {
-		var due []watchbill.Timer
-		var next time.Time
-		now := time.Now()
-		err := f.store.View(ctx, func(tx *store.Tx) (err error) {
-			if due, err = tx.DueTimers(now, batch); err != nil || len(due) > 0 {
-				return err
-			}
-			next, err = tx.NextTimer()
-			return err
-		})
+		due, err := f.readDue(ctx)
 		if err != nil {
 			return retryStore, err
 		}
-		if len(due) == 0 {
-			if next.IsZero() {
+		if len(due.timers)+len(due.alerts) == 0 {
+			if due.next.IsZero() {
 				return idle, nil
 			}
-			return min(idle, max(time.Until(next), 0)), nil
+			return min(idle, max(time.Until(due.next), 0)), nil
 		}
-		for _, tm := range due {
+		for _, tm := range due.timers {
 			if err := f.fire(ctx, tm); err != nil {
 				return retryStore, err
 			}
 		}
+		for _, row := range due.alerts {
+			err := f.update(ctx, func(w *work) error { return w.alertDue(row.Fingerprint()) })
+			if err != nil {
+				return retryStore, err
+			}
+		}
 	}
+}
+
+// due is what there is to act on now or, if there is nothing, when there will
+// be.
+type due struct {
+	timers []watchbill.Timer
+	alerts []store.AlertRow
+	next   time.Time
+}
+
+func (f *flow) readDue(ctx context.Context) (d due, err error) {
+	now := time.Now()
+	err = f.store.View(ctx, func(tx *store.Tx) error {
+		if d.timers, err = tx.DueTimers(now, batch); err != nil {
+			return err
+		}
+		if d.alerts, err = tx.DueAlerts(now, batch); err != nil || len(d.timers)+len(d.alerts) > 0 {
+			return err
+		}
+		if d.next, err = tx.NextTimer(); err != nil {
+			return err
+		}
+		alert, err := tx.NextAlert()
+		if d.next.IsZero() || !alert.IsZero() && alert.Before(d.next) {
+			d.next = alert
+		}
+		return err
+	})
+	return d, err
 }
 
 // fire takes a timer and acts on it, in one transaction.
@@ -76,9 +103,6 @@ func (f *flow) fire(ctx context.Context, tm watchbill.Timer) error {
 		if err != nil || !ours {
 			return err
 		}
-		if tm.Incident == 0 {
-			return w.alertTimer(tm)
-		}
 		return w.incidentTimer(tm)
 	})
 	if err == nil {
@@ -87,22 +111,20 @@ func (f *flow) fire(ctx context.Context, tm watchbill.Timer) error {
 	return err
 }
 
-func (w *work) alertTimer(tm watchbill.Timer) error {
-	row, found, err := w.tx.Alert(tm.Alert)
-	if err != nil || !found || row.Ended {
+// alertDue looks at an alert again: it may have ended without a word, or what
+// muted it may have.
+func (w *work) alertDue(fp watchbill.Fingerprint) error {
+	row, found, err := w.tx.Alert(fp)
+	switch {
+	case err != nil || !found || row.Ended || row.Due.After(w.now):
 		return err
-	}
-	if row.Resolved(w.now) {
+	case row.Resolved(w.now):
 		return w.end(row)
-	}
-	switch tm.Kind {
-	case watchbill.TimerAlertEnd:
-		return w.alive(row.Alert)
-	case watchbill.TimerRecheck:
+	case row.Muted != "":
 		return w.begin(row)
-	case watchbill.TimerStep, watchbill.TimerAck, watchbill.TimerQuiet, watchbill.TimerClose:
 	}
-	return nil
+	row.Due = row.EndsAt
+	return w.put(row)
 }
 
 func (w *work) incidentTimer(tm watchbill.Timer) error {
@@ -125,7 +147,6 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 		if inc.State == watchbill.StateResolved {
 			return w.apply(w.life.Close(w.now, inc), nil, nil)
 		}
-	case watchbill.TimerAlertEnd, watchbill.TimerRecheck:
 	}
 	return nil
 }

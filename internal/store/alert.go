@@ -13,19 +13,21 @@ type AlertRow struct {
 	watchbill.Alert
 	Incident watchbill.IncidentID // 0: none
 	Ended    bool                 // its end was acted on
+	Due      time.Time            // when it is looked at again
 	Muted    string               // why it opened no incident
 }
 
-const alertColumns = `incident, ended, muted, body`
+const alertColumns = `incident, ended, due_at, muted, body`
 
 func scanAlert(rows interface{ Scan(...any) error }) (AlertRow, error) {
 	var a AlertRow
 	var ended int
+	var due int64
 	var body []byte
-	if err := rows.Scan(&a.Incident, &ended, &a.Muted, &body); err != nil {
+	if err := rows.Scan(&a.Incident, &ended, &due, &a.Muted, &body); err != nil {
 		return a, err
 	}
-	a.Ended = ended != 0
+	a.Ended, a.Due = ended != 0, fromUnix(due)
 	return a, json.Unmarshal(body, &a.Alert)
 }
 
@@ -54,6 +56,26 @@ func (t *Tx) ActiveAlerts() ([]AlertRow, error) {
 	return t.alerts(`SELECT ` + alertColumns + ` FROM alert WHERE ended = 0 ORDER BY fingerprint`)
 }
 
+// DueAlerts returns the alerts to look at again at now, in the order of their
+// due times.
+func (t *Tx) DueAlerts(now time.Time, limit int) ([]AlertRow, error) {
+	return t.alerts(`SELECT `+alertColumns+` FROM alert WHERE ended = 0 AND held = 0 AND due_at <= ? ORDER BY due_at LIMIT ?`, unix(now), limit)
+}
+
+// NextAlert returns when the next alert is to be looked at, and the zero time
+// when none is active.
+func (t *Tx) NextAlert() (time.Time, error) {
+	var due sql.NullInt64
+	_, err := t.row("read next alert", []any{&due}, `SELECT min(due_at) FROM alert WHERE ended = 0 AND held = 0`)
+	return fromUnix(due.Int64), err
+}
+
+// HastenMuted makes every muted alert due at once, to be decided again.
+func (t *Tx) HastenMuted(now time.Time) error {
+	_, err := t.exec("hasten muted alerts", `UPDATE alert SET due_at = ? WHERE ended = 0 AND held = 0 AND muted <> '' AND due_at > ?`, unix(now), unix(now))
+	return err
+}
+
 // PutAlert inserts an alert or stores it anew.
 func (t *Tx) PutAlert(a AlertRow) error {
 	body, err := encode(a.Alert)
@@ -64,10 +86,10 @@ func (t *Tx) PutAlert(a AlertRow) error {
 	if a.Ended {
 		ended = 1
 	}
-	_, err = t.exec("store alert", `INSERT INTO alert (fingerprint, incident, ends_at, ended, muted, body) VALUES (?, ?, ?, ?, ?, ?)
+	_, err = t.exec("store alert", `INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (fingerprint) DO UPDATE SET incident = excluded.incident, ends_at = excluded.ends_at,
-		ended = excluded.ended, muted = excluded.muted, body = excluded.body`,
-		a.Fingerprint(), a.Incident, unix(a.EndsAt), ended, a.Muted, body)
+		ended = excluded.ended, due_at = excluded.due_at, muted = excluded.muted, body = excluded.body, held = 0`,
+		string(a.Fingerprint()), int64(a.Incident), unix(a.EndsAt), ended, unix(a.Due), a.Muted, body)
 	return err
 }
 

@@ -10,44 +10,28 @@ import (
 	"watchbill"
 )
 
-// SetTimer writes a timer. An incident and an alert have at most one timer of a
-// kind: an earlier one is replaced.
+// SetTimer writes a timer. An incident has at most one timer of a kind: an
+// earlier one is replaced.
 func (t *Tx) SetTimer(tm watchbill.Timer) error {
-	_, err := t.exec("set timer", `INSERT INTO timer (kind, incident, alert, generation, step, due_at) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (kind, incident, alert) DO UPDATE SET generation = excluded.generation, step = excluded.step, due_at = excluded.due_at`,
-		tm.Kind, tm.Incident, tm.Alert, tm.Generation, tm.Step, unix(tm.Due))
+	_, err := t.exec("set timer", `INSERT INTO timer (kind, incident, generation, step, due_at) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (incident, kind) DO UPDATE SET generation = excluded.generation, step = excluded.step, due_at = excluded.due_at, held = 0`,
+		string(tm.Kind), int64(tm.Incident), int64(tm.Generation), int64(tm.Step), unix(tm.Due))
 	return err
 }
 
 // CancelTimers removes an incident's timers of some kinds.
 func (t *Tx) CancelTimers(id watchbill.IncidentID, kinds ...watchbill.TimerKind) error {
 	for _, k := range kinds {
-		if _, err := t.exec("cancel timer", `DELETE FROM timer WHERE kind = ? AND incident = ? AND alert = ''`, k, id); err != nil {
+		if _, err := t.exec("cancel timer", `DELETE FROM timer WHERE kind = ? AND incident = ?`, k, id); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// CancelAlertTimers removes an alert's timers of some kinds.
-func (t *Tx) CancelAlertTimers(fp watchbill.Fingerprint, kinds ...watchbill.TimerKind) error {
-	for _, k := range kinds {
-		if _, err := t.exec("cancel timer", `DELETE FROM timer WHERE kind = ? AND incident = 0 AND alert = ?`, k, fp); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// HastenRechecks makes every muted alert's next decision due at once.
-func (t *Tx) HastenRechecks(now time.Time) error {
-	_, err := t.exec("hasten rechecks", `UPDATE timer SET due_at = ? WHERE kind = ? AND due_at > ?`, unix(now), watchbill.TimerRecheck, unix(now))
-	return err
 }
 
 func scanTimer(rows *sql.Rows) (tm watchbill.Timer, err error) {
 	var due int64
-	err = rows.Scan(&tm.ID, &tm.Kind, &tm.Incident, &tm.Alert, &tm.Generation, &tm.Step, &due)
+	err = rows.Scan(&tm.ID, &tm.Kind, &tm.Incident, &tm.Generation, &tm.Step, &due)
 	tm.Due = fromUnix(due)
 	return tm, err
 }
@@ -62,12 +46,12 @@ func (t *Tx) timers(query string, args ...any) ([]watchbill.Timer, error) {
 	return all, err
 }
 
-const timerColumns = `id, kind, incident, alert, generation, step, due_at`
+const timerColumns = `id, kind, incident, generation, step, due_at`
 
 // DueTimers returns the timers that are due at now, in the order of their due
 // times.
 func (t *Tx) DueTimers(now time.Time, limit int) ([]watchbill.Timer, error) {
-	return t.timers(`SELECT `+timerColumns+` FROM timer WHERE due_at <= ? ORDER BY due_at, id LIMIT ?`, unix(now), limit)
+	return t.timers(`SELECT `+timerColumns+` FROM timer WHERE held = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?`, unix(now), limit)
 }
 
 // TimersOf returns the timers of an incident.
@@ -79,14 +63,14 @@ func (t *Tx) TimersOf(id watchbill.IncidentID) ([]watchbill.Timer, error) {
 // is none.
 func (t *Tx) NextTimer() (time.Time, error) {
 	var due sql.NullInt64
-	_, err := t.row("read next timer", []any{&due}, `SELECT min(due_at) FROM timer`)
+	_, err := t.row("read next timer", []any{&due}, `SELECT min(due_at) FROM timer WHERE held = 0`)
 	return fromUnix(due.Int64), err
 }
 
 // TakeTimer removes a timer that is still as it was read, and reports whether
 // it was. The caller acts on it in the same transaction.
 func (t *Tx) TakeTimer(tm watchbill.Timer) (bool, error) {
-	n, err := t.exec("take timer", `DELETE FROM timer WHERE id = ? AND due_at = ? AND generation = ? AND step = ?`,
+	n, err := t.exec("take timer", `DELETE FROM timer WHERE id = ? AND due_at = ? AND generation = ? AND step = ? AND held = 0`,
 		tm.ID, unix(tm.Due), tm.Generation, tm.Step)
 	return n == 1, err
 }
@@ -107,14 +91,14 @@ func (t *Tx) PutPage(p watchbill.Page) error {
 // DropPages takes an incident's pending pages out of the outbox. One that is
 // being sent at this moment may still arrive.
 func (t *Tx) DropPages(id watchbill.IncidentID) (int64, error) {
-	return t.exec("drop pages", `UPDATE page SET state = 'dropped' WHERE incident = ? AND state = 'pending'`, id)
+	return t.exec("drop pages", `UPDATE page SET state = 'dropped' WHERE incident = ? AND state IN ('pending', 'held')`, id)
 }
 
 // PageRow is a page with its state in the outbox.
 type PageRow struct {
 	watchbill.Page
 	ID         int64
-	State      string // pending, delivered, dropped
+	State      string // pending, delivered, dropped, or held by a restore
 	Attempt    int    // number of the last attempt
 	LeaseUntil time.Time
 	NextDue    time.Time // when the next attempt is due

@@ -19,71 +19,112 @@
 // Times are passed in as Go values; no statement asks the database for the
 // time.
 //
+// # When the disk is full
+//
+// The daemon keeps a ballast beside the store ([Owner]): a file of nothing but
+// room. When SQLite finds the disk full, the ballast is removed and the batch
+// runs again. From then on [Store.Room] refuses what can be refused, new alerts,
+// whose sources try again, so that what is left goes to acknowledgements, timers
+// and the results of pages. Once somebody has made room the ballast is written
+// again and everything is taken in. When even the ballast is used up, Update
+// answers that the store is unavailable and changes nothing; reads go on.
+//
+// # When the disk fails
+//
+// After a failed write or fsync nobody knows what the disk holds, so the store
+// writes no more and says so on [Store.Failed]. The process must end; the next
+// one reads what is really there.
+//
+// # Opening
+//
+// Migrations run under a lock (the file with -lock at its end), so that two
+// processes may open a new store at once. A file whose schema is newer than
+// this package is refused. After an unclean end the daemon checks the whole file
+// (PRAGMA quick_check) before it serves from it, as long as the file is smaller
+// than 256 MB: a few seconds at most. Larger ones are checked by [Store.Check],
+// which `watchbill audit verify` calls, since people wait for pages meanwhile.
+//
 // # Operating
 //
-// The file may be copied while the daemon runs only together with its -wal
-// file. Do not open it with an SQLite older than 3.51.3: two writers could
-// corrupt it while checkpointing.
+// Copy the store with `watchbill backup`. Its file alone, copied while the
+// daemon runs, is not a backup: the newest changes are in the -wal file beside
+// it. Do not open it with an SQLite older than 3.51.3: two writers could corrupt
+// it while checkpointing.
 package store
 
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
-	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
 	"watchbill"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
+// readers is how many reads run at a time; more of them wait.
+const readers = 4
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	w      *sql.DB // one connection
-	r      *sql.DB // read-only connections
-	writer *writer
+	path    string
+	w       *sql.DB // one connection
+	r       *sql.DB // read-only connections
+	writer  *writer
+	readers chan *conn // those that nobody uses
+	held    atomic.Bool
+	ballast *ballast
+}
+
+// Option changes how a store is opened.
+type Option func(*options)
+
+type options struct {
+	owner   bool
+	ballast int64
+}
+
+// Owner opens the store as the one process that serves from it: with a ballast
+// of so many bytes, or fewer on a small disk, and after a check of the file when
+// the process before did not end cleanly.
+func Owner(ballast int64) Option {
+	return func(o *options) { o.owner, o.ballast = true, ballast }
 }
 
 // Open opens or creates the SQLite file at path, brings its schema up to date
 // and checks that it is as durable as promised.
-func Open(ctx context.Context, path string) (*Store, error) {
+func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("create the store's folder: %w", err)
 	}
-	w, err := sql.Open("sqlite", dsn(path, "immediate", "busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"))
+	w, err := sql.Open("sqlite", dsn(path, "busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "wal_autocheckpoint(0)"))
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	w.SetMaxOpenConns(1)
-	s := &Store{w: w}
-	if err := s.prepare(ctx, path); err != nil {
+	s := &Store{path: path, w: w, ballast: newBallast(path+"-ballast", o.ballast)}
+	if err := s.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// dsn names the file to the driver. lock is how its transactions begin:
-// immediate for the writer, deferred for readers.
-func dsn(path, lock string, pragmas ...string) string {
-	q := url.Values{"_txlock": {lock}, "_pragma": pragmas}
-	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+// dsn names the file to the driver.
+func dsn(path string, pragmas ...string) string {
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: url.Values{"_pragma": pragmas}.Encode()}).String()
 }
 
-func (s *Store) prepare(ctx context.Context, path string) error {
-	if err := s.w.PingContext(ctx); err != nil {
-		return watchbill.Errorf(watchbill.CodeUnavailable, "check that the folder exists and is writable by this user",
-			"cannot open the store %s: %v", path, err)
-	}
-	if err := migrate(ctx, s.w); err != nil {
+func (s *Store) prepare(ctx context.Context, o options) error {
+	if err := s.migrated(ctx, o.owner); err != nil {
 		return err
 	}
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
@@ -93,38 +134,38 @@ func (s *Store) prepare(ctx context.Context, path string) error {
 		}
 		if got != want {
 			return watchbill.Errorf(watchbill.CodeUnavailable, "put the store on a local disk; network file systems cannot hold it",
-				"the store %s runs with %s=%s, not %s: it would not keep what it promises", path, pragma, got, want)
+				"the store %s runs with %s=%s, not %s: it would not keep what it promises", s.path, pragma, got, want)
 		}
 	}
-	r, err := sql.Open("sqlite", dsn(path, "deferred", "busy_timeout(5000)", "query_only(1)"))
-	if err != nil {
-		return fmt.Errorf("open store for reading: %w", err)
+	if err := s.openReaders(ctx); err != nil {
+		return err
 	}
-	r.SetMaxOpenConns(4)
-	s.r = r
-	s.writer = newWriter(s.w)
-	return nil
-}
-
-func migrate(ctx context.Context, db *sql.DB) error {
-	dir, err := fs.Sub(migrations, "migrations")
+	c, err := connect(ctx, s.w, "BEGIN IMMEDIATE")
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir)
+	s.ballast.start()
+	s.writer = newWriter(c, &s.held, s.ballast.release)
+	return s.View(ctx, func(tx *Tx) error {
+		held, err := tx.anyHeld()
+		s.held.Store(held)
+		return err
+	})
+}
+
+func (s *Store) openReaders(ctx context.Context) error {
+	r, err := sql.Open("sqlite", dsn(s.path, "busy_timeout(5000)", "query_only(1)"))
 	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
+		return fmt.Errorf("open store for reading: %w", err)
 	}
-	have, target, err := p.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("read the store's version: %w", err)
-	}
-	if have > target {
-		return watchbill.Errorf(watchbill.CodeUnavailable, "run the newer watchbill, or restore the backup taken before the upgrade",
-			"the store has schema version %d, this watchbill knows %d", have, target)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate the store: %w", err)
+	s.r = r
+	s.readers = make(chan *conn, readers)
+	for range readers {
+		c, err := connect(ctx, r, "BEGIN")
+		if err != nil {
+			return err
+		}
+		s.readers <- c
 	}
 	return nil
 }
@@ -136,11 +177,16 @@ func (s *Store) Failed() <-chan error { return s.writer.failed }
 
 // Close closes the database. Nothing may be using it.
 func (s *Store) Close() error {
+	s.ballast.stop()
+	var errs []error
 	if s.writer != nil {
 		s.writer.close()
+		errs = append(errs, s.writer.conn.close())
 	}
-	var errs []error
-	for _, db := range []*sql.DB{s.r, s.w} {
+	for range len(s.readers) {
+		errs = append(errs, (<-s.readers).close())
+	}
+	for _, db := range []*sql.DB{s.r, s.w} { // the one that can write comes last: it empties the log
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
@@ -156,12 +202,20 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error { return s
 
 // View runs fn in a transaction that reads one consistent state.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
-	tx, err := s.r.BeginTx(ctx, nil)
-	if err != nil {
+	var c *conn
+	select {
+	case c = <-s.readers:
+	case <-s.ballast.quit:
+		return errClosed()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { s.readers <- c }()
+	if err := c.run(c.begin); err != nil {
 		return unavailable("begin", err)
 	}
-	defer tx.Rollback() // it only read
-	return fn(&Tx{ctx: ctx, tx: tx})
+	defer c.rollback() // it only read
+	return fn(&Tx{ctx: ctx, conn: c, held: &s.held})
 }
 
 func unavailable(doing string, err error) error {

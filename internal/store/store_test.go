@@ -162,7 +162,7 @@ func TestTimers(t *testing.T) {
 	s := fresh(t)
 	step := watchbill.Timer{Kind: watchbill.TimerStep, Incident: 1, Generation: 1, Step: 1, Due: t0().Add(5 * time.Minute)}
 	ack := watchbill.Timer{Kind: watchbill.TimerAck, Incident: 1, Generation: 1, Due: t0().Add(time.Minute)}
-	end := watchbill.Timer{Kind: watchbill.TimerAlertEnd, Alert: "abc", Due: t0().Add(2 * time.Minute)}
+	end := watchbill.Timer{Kind: watchbill.TimerClose, Incident: 2, Due: t0().Add(2 * time.Minute)}
 	update(t, s, func(tx *store.Tx) error {
 		for _, tm := range []watchbill.Timer{step, ack, end} {
 			require.NoError(t, tx.SetTimer(tm))
@@ -189,7 +189,7 @@ func TestTimers(t *testing.T) {
 		ours, err = tx.TakeTimer(due[1])
 		require.NoError(t, err)
 		require.False(t, ours, "a timer that was set anew is not the one that was read")
-		require.NoError(t, tx.CancelAlertTimers("abc", watchbill.TimerAlertEnd))
+		require.NoError(t, tx.CancelTimers(2, watchbill.TimerClose))
 		require.NoError(t, tx.CancelTimers(1, watchbill.TimerStep, watchbill.TimerAck))
 		next, err = tx.NextTimer()
 		require.NoError(t, err)
@@ -289,7 +289,7 @@ func TestOutbox(t *testing.T) {
 func TestAlertsSilencesTokens(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)
-	a := store.AlertRow{Alert: watchbill.Alert{Labels: watchbill.Labels{"alertname": "A"}, EndsAt: t0()}, Incident: 3, Muted: "why"}
+	a := store.AlertRow{Alert: watchbill.Alert{Labels: watchbill.Labels{"alertname": "A"}, EndsAt: t0()}, Incident: 3, Muted: "why", Due: t0().Add(time.Minute)}
 	sil := watchbill.Silence{ID: "s", StartsAt: t0(), EndsAt: t0().Add(time.Hour), Comment: "c"}
 	update(t, s, func(tx *store.Tx) error {
 		require.NoError(t, tx.PutAlert(a))
@@ -302,6 +302,15 @@ func TestAlertsSilencesTokens(t *testing.T) {
 		active, err := tx.ActiveAlerts()
 		require.NoError(t, err)
 		require.Len(t, active, 1)
+		next, err := tx.NextAlert()
+		require.NoError(t, err)
+		require.Equal(t, t0().Add(time.Minute), next)
+		early, err := tx.DueAlerts(t0(), 10)
+		require.NoError(t, err)
+		require.Empty(t, early)
+		due, err := tx.DueAlerts(t0().Add(time.Minute), 10)
+		require.NoError(t, err)
+		require.Equal(t, active, due)
 		of, err := tx.AlertsOf(3)
 		require.NoError(t, err)
 		require.Equal(t, active, of)
@@ -319,7 +328,13 @@ func TestAlertsSilencesTokens(t *testing.T) {
 		require.ErrorContains(t, err, "there is no silence")
 		return nil
 	})
-	update(t, s, func(tx *store.Tx) error { return tx.PutAlert(a) })
+	update(t, s, func(tx *store.Tx) error {
+		require.NoError(t, tx.HastenMuted(t0()))
+		due, err := tx.DueAlerts(t0(), 10)
+		require.NoError(t, err)
+		require.Len(t, due, 1, "decided again at once")
+		return tx.PutAlert(a)
+	})
 	view(t, s, func(tx *store.Tx) error {
 		active, err := tx.ActiveAlerts()
 		require.Empty(t, active)

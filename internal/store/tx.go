@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"watchbill"
@@ -15,10 +16,13 @@ import (
 // was given it.
 type Tx struct {
 	// The context bounds the whole transaction, so it is kept with it rather
-	// than passed to each of its thirty methods.
+	// than passed to each of its thirty methods. It is looked at between
+	// statements; none is interrupted.
 	ctx       context.Context
-	tx        *sql.Tx
+	conn      *conn
+	puts      int // statements that changed something
 	committed []func()
+	held      *atomic.Bool // the store's
 }
 
 // OnCommit has fn called once this callback's changes are on disk, before any
@@ -42,8 +46,21 @@ func fromUnix(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
+// stmt returns a prepared statement, unless the transaction's context ended.
+func (t *Tx) stmt(query string) (*sql.Stmt, error) {
+	if err := t.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return t.conn.stmt(query)
+}
+
 func (t *Tx) exec(what, query string, args ...any) (int64, error) {
-	res, err := t.tx.ExecContext(t.ctx, query, args...)
+	s, err := t.stmt(query)
+	if err != nil {
+		return 0, unavailable(what, err)
+	}
+	t.puts++
+	res, err := s.ExecContext(context.Background(), args...)
 	if err != nil {
 		return 0, unavailable(what, err)
 	}
@@ -56,7 +73,11 @@ func (t *Tx) exec(what, query string, args ...any) (int64, error) {
 
 // row scans one row; found is false when there is none.
 func (t *Tx) row(what string, dest []any, query string, args ...any) (found bool, err error) {
-	err = t.tx.QueryRowContext(t.ctx, query, args...).Scan(dest...)
+	s, err := t.stmt(query)
+	if err != nil {
+		return false, unavailable(what, err)
+	}
+	err = s.QueryRowContext(context.Background(), args...).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -68,7 +89,11 @@ func (t *Tx) row(what string, dest []any, query string, args ...any) (found bool
 
 // each calls scan for every row.
 func (t *Tx) each(what string, scan func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := t.tx.QueryContext(t.ctx, query, args...)
+	s, err := t.stmt(query)
+	if err != nil {
+		return unavailable(what, err)
+	}
+	rows, err := s.QueryContext(context.Background(), args...)
 	if err != nil {
 		return unavailable(what, err)
 	}
@@ -163,29 +188,48 @@ func (t *Tx) CountIncidents(count func(state watchbill.State, sev watchbill.Seve
 // PutIncident inserts an incident that has no id yet and gives it one, or
 // stores it anew, with the events that happened to it chained in order.
 func (t *Tx) PutIncident(inc *watchbill.Incident, events ...watchbill.Event) error {
-	if inc.ID == 0 {
-		err := t.tx.QueryRowContext(t.ctx,
-			`INSERT INTO incident (key, state, severity, service, opened_at, seq, head, body) VALUES (?, ?, ?, ?, ?, 0, '', '') RETURNING id`,
-			inc.Key, inc.State, int(inc.Severity), inc.Service, unix(inc.OpenedAt)).Scan(&inc.ID)
-		if err != nil {
-			return unavailable("insert incident", err)
+	fresh := inc.ID == 0
+	if fresh {
+		// The id is part of the body and of each event's hash, so it is needed
+		// before the row is. Only this transaction can write, so it is free.
+		if _, err := t.row("read the last incident's id", []any{&inc.ID}, `SELECT seq FROM sqlite_sequence WHERE name = 'incident'`); err != nil {
+			return err
 		}
+		inc.ID++
+	}
+	for i := range events {
+		events[i] = inc.Record(events[i])
+	}
+	if err := t.putIncident(inc, fresh); err != nil {
+		return err
 	}
 	for _, e := range events {
-		e = inc.Record(e)
 		_, err := t.exec("append event",
 			`INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			e.Incident, e.Seq, unix(e.At), e.Kind, e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
+			int64(e.Incident), e.Seq, unix(e.At), string(e.Kind), e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
 		if err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (t *Tx) putIncident(inc *watchbill.Incident, fresh bool) error {
 	body, err := encode(inc)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec("update incident", `UPDATE incident SET state = ?, severity = ?, seq = ?, head = ?, body = ? WHERE id = ?`,
-		inc.State, int(inc.Severity), inc.Seq, inc.Head, body, inc.ID)
+	if fresh {
+		_, err := t.exec("insert incident",
+			`INSERT INTO incident (id, key, state, severity, service, opened_at, seq, head, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			int64(inc.ID), inc.Key, string(inc.State), int64(inc.Severity), inc.Service, unix(inc.OpenedAt), inc.Seq, inc.Head, body)
+		return err
+	}
+	n, err := t.exec("update incident", `UPDATE incident SET state = ?, severity = ?, seq = ?, head = ?, body = ? WHERE id = ?`,
+		string(inc.State), int64(inc.Severity), inc.Seq, inc.Head, body, int64(inc.ID))
+	if err == nil && n != 1 {
+		err = fmt.Errorf("update incident: there is no row of %s", inc.ID)
+	}
 	return err
 }
 

@@ -2,10 +2,10 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -33,21 +33,23 @@ type write struct {
 // the next transaction, and its one fsync: group commit. It never lingers for
 // more to come.
 type writer struct {
-	db     *sql.DB
+	conn   *conn
+	held   *atomic.Bool // see Store.Held
 	queue  chan *write
 	stop   chan struct{}
 	ended  chan struct{}
 	failed chan error // holds the error that ended writing for good
 	once   sync.Once
 	batch  func(n int) // told the size of each batch
-	full   func(context.Context) bool
+	full   func() bool // makes room on a full disk, if it can
+	puts   int         // statements since the last checkpoint
 }
 
-func newWriter(db *sql.DB) *writer {
+func newWriter(c *conn, held *atomic.Bool, full func() bool) *writer {
 	w := &writer{
-		db: db, queue: make(chan *write, maxWaiting), stop: make(chan struct{}),
+		conn: c, held: held, queue: make(chan *write, maxWaiting), stop: make(chan struct{}),
 		ended: make(chan struct{}), failed: make(chan error, 1),
-		batch: func(int) {}, full: func(context.Context) bool { return false },
+		batch: func(int) {}, full: full,
 	}
 	go w.run()
 	return w
@@ -116,8 +118,12 @@ func (w *writer) run() {
 			}
 		}
 		w.batch(len(batch))
-		if err := w.commit(batch); err != nil {
-			w.failed <- err
+		err := w.commit(batch)
+		if err == nil {
+			err = w.checkpoint()
+		}
+		if err != nil {
+			w.failed <- fmt.Errorf("the disk of the store fails: %w", err)
 			return
 		}
 	}
@@ -127,50 +133,52 @@ func (w *writer) run() {
 // returns an error when the disk can be trusted no more.
 func (w *writer) commit(batch []*write) error {
 	errs, err := w.try(batch)
-	if isFull(err) && w.full(context.Background()) { // there is room again: once more
+	if isFull(err) && w.full() { // there is room again: once more
 		errs, err = w.try(batch)
 	}
 	for i, r := range batch {
 		switch {
-		case err != nil && errs[i] == nil:
-			r.done <- unavailable("commit", err)
-		default:
+		case err == nil || errs[i] != nil:
 			r.done <- errs[i]
+		case isFull(err):
+			r.done <- errFull(err)
+		default:
+			r.done <- unavailable("commit", err)
 		}
 	}
 	if isIOError(err) {
-		return fmt.Errorf("the disk of the store fails: %w", err)
+		return err
 	}
 	return nil
 }
 
-// try runs the callbacks of a batch, each behind its own savepoint so that a
-// failing one takes back its own changes only. errs holds what each returned;
-// err is set when nothing was committed.
+// try runs the callbacks of a batch. errs holds what each returned; err is set
+// when nothing was committed.
 func (w *writer) try(batch []*write) (errs []error, err error) {
 	errs = make([]error, len(batch))
-	ctx := context.Background() // the batch belongs to no single caller
-	tx, err := w.db.BeginTx(ctx, nil)
-	if err != nil {
+	if err := w.conn.run(w.conn.begin); err != nil {
 		return errs, err
 	}
-	defer tx.Rollback() // a no-op after Commit
-	t := &Tx{ctx: ctx, tx: tx}
+	t := &Tx{ctx: context.Background(), conn: w.conn, held: w.held} // the batch belongs to no single caller
 	changed := false
 	for i, r := range batch {
 		r.pan = nil
 		if errs[i] = r.ctx.Err(); errs[i] != nil {
 			continue
 		}
-		if errs[i], err = t.guarded(r); err != nil {
+		if errs[i], err = t.one(r, len(batch) > 1); err != nil {
+			w.conn.rollback()
 			return errs, err
 		}
 		changed = changed || errs[i] == nil
 	}
+	w.puts += t.puts
 	if !changed {
+		w.conn.rollback()
 		return errs, nil
 	}
-	if err := tx.Commit(); err != nil {
+	if err = w.conn.run("COMMIT"); err != nil {
+		w.conn.rollback()
 		return errs, err
 	}
 	for _, fn := range t.committed {
@@ -179,25 +187,30 @@ func (w *writer) try(batch []*write) (errs []error, err error) {
 	return errs, nil
 }
 
-// guarded runs one callback behind a savepoint. fatal is set when the
-// transaction cannot go on.
-func (t *Tx) guarded(r *write) (err, fatal error) {
-	if _, err := t.tx.ExecContext(t.ctx, "SAVEPOINT one"); err != nil {
-		return nil, err
+// one runs one callback; in company behind a savepoint, so that a failing one
+// takes back its own changes only. fatal is set when the transaction cannot go
+// on.
+func (t *Tx) one(r *write, company bool) (err, fatal error) {
+	if company {
+		if fatal := t.conn.run("SAVEPOINT one"); fatal != nil {
+			return nil, fatal
+		}
 	}
 	hooks := len(t.committed)
 	err = r.call(t)
 	if isIOError(err) || isFull(err) {
 		return nil, err
 	}
-	if err != nil || r.pan != nil {
+	if !company {
+		return err, nil // a single one that failed is rolled back whole
+	}
+	if err != nil {
 		t.committed = t.committed[:hooks]
-		if _, fatal := t.tx.ExecContext(t.ctx, "ROLLBACK TO one"); fatal != nil {
+		if fatal := t.conn.run("ROLLBACK TO one"); fatal != nil {
 			return err, fatal
 		}
 	}
-	_, fatal = t.tx.ExecContext(t.ctx, "RELEASE one")
-	return err, fatal
+	return err, t.conn.run("RELEASE one")
 }
 
 func (r *write) call(t *Tx) (err error) {
@@ -209,6 +222,27 @@ func (r *write) call(t *Tx) (err error) {
 	return r.fn(t)
 }
 
+// checkpointEvery is how many changing statements go into the write-ahead log
+// before it is moved into the file: some ten megabytes.
+const checkpointEvery = 4000
+
+// checkpoint moves the write-ahead log into the file now and then. It runs when
+// the callers have their answers, so that none of them waits for it, and not by
+// itself inside a commit, where SQLite would keep a failing disk to itself. A
+// reader in the middle of something makes it do less, a full disk nothing: the
+// log holds everything until the next one.
+func (w *writer) checkpoint() error {
+	if w.puts < checkpointEvery {
+		return nil
+	}
+	w.puts = 0
+	err := w.conn.run("PRAGMA wal_checkpoint(PASSIVE)")
+	if isIOError(err) {
+		return err
+	}
+	return nil
+}
+
 // code is SQLite's result code of an error, 0 if it has none.
 func code(err error) int {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
@@ -217,8 +251,19 @@ func code(err error) int {
 	return 0
 }
 
-func isFull(err error) bool { return code(err)&0xff == sqlite3.SQLITE_FULL }
+// isFull reports whether the disk has no room. The file of shared memory beside
+// the store says so in its own way.
+func isFull(err error) bool {
+	c := code(err)
+	return c&0xff == sqlite3.SQLITE_FULL || c == sqlite3.SQLITE_IOERR_SHMSIZE
+}
 
 // isIOError reports whether the disk failed. What the kernel did with the pages
 // of a failed fsync is unknown, so nothing may be written after it.
-func isIOError(err error) bool { return code(err)&0xff == sqlite3.SQLITE_IOERR }
+func isIOError(err error) bool { return code(err)&0xff == sqlite3.SQLITE_IOERR && !isFull(err) }
+
+// isCorrupt reports whether the file is not what SQLite wrote.
+func isCorrupt(err error) bool {
+	c := code(err) & 0xff
+	return c == sqlite3.SQLITE_CORRUPT || c == sqlite3.SQLITE_NOTADB
+}

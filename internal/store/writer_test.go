@@ -165,25 +165,3 @@ func TestAClosedStoreSaysSo(t *testing.T) {
 		t.Fatal("an update of a closed store hangs")
 	}
 }
-
-func BenchmarkUpdate(b *testing.B) {
-	for _, callers := range []int{1, 64, 256} {
-		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			s, err := Open(b.Context(), filepath.Join(b.TempDir(), "w.db"))
-			require.NoError(b, err)
-			defer s.Close()
-			b.SetParallelism(callers)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					err := s.Update(b.Context(), func(tx *Tx) error {
-						return tx.SetTimer(watchbill.Timer{Kind: watchbill.TimerStep, Incident: 1, Due: time.Now()})
-					})
-					if err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		})
-	}
-}

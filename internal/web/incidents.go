@@ -154,7 +154,6 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 		return "the quiet time ends"
 	case watchbill.TimerClose:
 		return "it closes"
-	case watchbill.TimerAlertEnd, watchbill.TimerRecheck:
 	}
 	return n.What
 }

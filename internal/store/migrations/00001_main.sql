@@ -36,25 +36,25 @@ CREATE TABLE alert (
   incident    BIGINT NOT NULL,              -- 0: none
   ends_at     BIGINT NOT NULL,
   ended       INTEGER NOT NULL,             -- 1 once its end was acted on
+  due_at      BIGINT NOT NULL,              -- when it is looked at again: its end, or its mute's
   muted       TEXT   NOT NULL,              -- why it opened no incident, or empty
   body        TEXT   NOT NULL               -- the alert as JSON
 );
 CREATE INDEX alert_incident ON alert (incident);
-CREATE INDEX alert_active ON alert (ended) WHERE ended = 0;
+CREATE INDEX alert_due ON alert (due_at) WHERE ended = 0;
+CREATE INDEX alert_muted ON alert (due_at) WHERE ended = 0 AND muted <> '';
 
--- What happens next if nobody acts. One row per incident or alert and kind.
+-- What happens next if nobody acts. One row per incident and kind.
 CREATE TABLE timer (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   kind       TEXT    NOT NULL,
   incident   BIGINT  NOT NULL,
-  alert      TEXT    NOT NULL,
   generation INTEGER NOT NULL,
   step       INTEGER NOT NULL,
   due_at     BIGINT  NOT NULL,
-  UNIQUE (kind, incident, alert)
+  UNIQUE (incident, kind)
 );
 CREATE INDEX timer_due ON timer (due_at);
-CREATE INDEX timer_incident ON timer (incident);
 
 -- The outbox. A row is pending until it is delivered or not needed any more.
 CREATE TABLE page (

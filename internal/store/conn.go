@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// conn is one connection with the statements that were prepared on it. Parsing
+// a statement costs more than running it, so each is parsed once. A conn is used
+// by one goroutine at a time.
+type conn struct {
+	c     *sql.Conn
+	begin string
+	stmts map[string]*sql.Stmt
+}
+
+// connect takes a connection of db for good. begin is how its transactions
+// begin.
+func connect(ctx context.Context, db *sql.DB, begin string) (*conn, error) {
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the store: %w", err)
+	}
+	return &conn{c: c, begin: begin, stmts: map[string]*sql.Stmt{}}, nil
+}
+
+func (c *conn) close() error {
+	var errs []error
+	for _, s := range c.stmts {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(append(errs, c.c.Close())...)
+}
+
+// stmt returns a prepared statement. There are as many as the text of this
+// package has, give or take lists of arguments.
+func (c *conn) stmt(query string) (*sql.Stmt, error) {
+	if s, ok := c.stmts[query]; ok {
+		return s, nil
+	}
+	s, err := c.c.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, err
+	}
+	c.stmts[query] = s
+	return s, nil
+}
+
+// run executes a statement without arguments or result: those that begin and
+// end transactions. It has no context: a transaction that was begun is ended.
+func (c *conn) run(query string) error {
+	s, err := c.stmt(query)
+	if err != nil {
+		return err
+	}
+	_, err = s.ExecContext(context.Background())
+	return err
+}
+
+// rollback ends the transaction, if the database has not ended it already, as
+// it does after some errors.
+func (c *conn) rollback() { _ = c.run("ROLLBACK") }
