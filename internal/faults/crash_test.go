@@ -1,0 +1,122 @@
+package faults_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The system calls by which the store reaches the disk. strace counts them per
+// thread, so a number names no particular write: the points are spread over all
+// of them rather than exhaustive.
+var writes = []string{"pwrite64", "fsync,fdatasync", "pwrite64,fsync,fdatasync,ftruncate", "pwrite64", "ftruncate,fsync,fdatasync"}
+
+// The daemon is killed at a write while alerts and acknowledgements flow, and
+// starts again on what it left, over and over. After each death every alert that
+// was answered 2xx has its incident, every due page left or is due, and the
+// record verifies; in the end every page has arrived.
+func crashMatrix(t *testing.T) {
+	strace := tool(t, "strace")
+	points := size(3, 60, 600)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	r := newRig(t, t.TempDir(), "escalation: {second: 2s, manager: 4s, everyone: 6s, repeat: 2m}")
+	traffic := &traffic{rig: r}
+	died := 0
+	for point := range points {
+		calls := writes[point%len(writes)]
+		n := 1 + random.IntN(60)
+		if point%4 == 0 {
+			n = 1 + random.IntN(12) // while it starts, with the very first migration among them
+		}
+		p := r.start(strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace="+calls, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", calls, n))
+		if r.ready(p) {
+			traffic.until(p.done, 4*time.Second)
+		}
+		if p.ended() {
+			died++
+		}
+		r.crash()
+		must(t, r.evidence(readDead(t, r.db()), false), bounds{ambiguous: true})
+	}
+	require.Greater(t, died, points/2, "most of the points must be reached, else this proves nothing")
+	r.serve()
+	e := r.evidence(r.settle(time.Minute), true)
+	require.NotEmpty(t, e.accepted)
+	// One page can be in hand, and one more claimed with it, on each of the four
+	// receivers at each death.
+	must(t, e, bounds{duplicates: 4 * points, share: .01})
+	t.Logf("%d points, %d reached a write and died there: %s", points, died, e.summary())
+}
+
+// traffic is what a platform and its people send.
+type traffic struct {
+	rig *rig
+	n   int // services named so far
+}
+
+// until sends until done is closed, and for a time at most.
+func (tr *traffic) until(done <-chan struct{}, atMost time.Duration) {
+	limit := time.NewTimer(atMost)
+	defer limit.Stop()
+	stop := make(chan struct{})
+	var senders sync.WaitGroup
+	var mu sync.Mutex
+	next := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		tr.n++
+		return tr.n
+	}
+	for range 6 {
+		senders.Go(func() {
+			for !closed(stop) {
+				n := next()
+				service := "service-" + strconv.Itoa(n)
+				if n%10 >= 4 { // most join what is open
+					service = "joined-" + strconv.Itoa(n%10)
+				}
+				err := tr.rig.post(alert(service, strconv.Itoa(n)), alert(service, strconv.Itoa(n)+"b"))
+				if err != nil {
+					time.Sleep(5 * time.Millisecond)
+				}
+			}
+		})
+	}
+	senders.Go(func() {
+		for !closed(stop) {
+			all, err := tr.rig.client.Incidents(tr.rig.t.Context(), "open", 20)
+			if err != nil {
+				time.Sleep(5 * time.Millisecond)
+				continue
+			}
+			for i, inc := range all {
+				if i%4 != 0 {
+					_ = tr.rig.ack(inc.ID) // what was answered is in the ledger
+				}
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	select {
+	case <-done:
+	case <-limit.C:
+	}
+	close(stop)
+	senders.Wait()
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,20 @@
+package faults_test
+
+import "testing"
+
+// TestFaults plays the scenarios. Without WATCHBILL_FAULTS it plays the quick
+// ones, small.
+func TestFaults(t *testing.T) {
+	for _, s := range []struct {
+		name  string
+		quick bool // part of go test
+		play  func(*testing.T)
+	}{
+		{"crash matrix", true, crashMatrix},
+		{"power loss", true, powerLoss},
+	} {
+		if s.quick || long() {
+			t.Run(s.name, s.play)
+		}
+	}
+}
