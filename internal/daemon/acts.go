@@ -94,7 +94,7 @@ func (f *flow) Resolve(ctx context.Context, id watchbill.IncidentID, who web.Act
 func (f *flow) act(ctx context.Context, id watchbill.IncidentID, do func(*work, watchbill.Incident) (incident.Effect, error)) (watchbill.Incident, error) {
 	var inc watchbill.Incident
 	err := f.update(ctx, func(w *work) error {
-		before, err := w.tx.Incident(id)
+		before, err := w.incident(id)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func (f *flow) act(ctx context.Context, id watchbill.IncidentID, do func(*work, 
 		if err := w.apply(e, nil, nil); err != nil {
 			return err
 		}
-		inc, err = w.tx.Incident(id)
+		inc, err = w.incident(id) // as apply left it
 		return err
 	})
 	return inc, err

@@ -125,7 +125,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.rooms.Store(r)
-	if d.store, err = store.Open(ctx, cfg.Store); err != nil {
+	if d.store, err = store.Open(ctx, cfg.Store, store.Owner(store.DefaultBallast)); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -33,6 +33,7 @@ type work struct {
 	seen     *seen
 	now      time.Time
 	silences *router.Silences
+	ledger   ledger
 }
 
 // update runs fn in a transaction. Whoever waits for due rows is woken after
@@ -49,7 +50,11 @@ func (f *flow) update(ctx context.Context, fn func(*work) error) error {
 		if err != nil {
 			return err
 		}
-		return fn(&work{rooms: rooms, tx: tx, seen: f.seen, now: now, silences: silences})
+		w := &work{rooms: rooms, tx: tx, seen: f.seen, now: now, silences: silences, ledger: newLedger()}
+		if err := fn(w); err != nil {
+			return err
+		}
+		return w.flush()
 	})
 	f.stats.commits.Observe(time.Since(begun).Seconds())
 	if err == nil {
@@ -148,9 +153,13 @@ func (w *work) begin(row store.AlertRow) error {
 	if err != nil {
 		return err
 	}
-	inc, found, err := w.tx.IncidentByKey(v.Key)
+	inc, found, err := w.newest(v.Key)
 	if err != nil {
 		return err
+	}
+	var previous watchbill.IncidentID
+	if found && inc.State == watchbill.StateClosed {
+		found, previous = false, inc.ID
 	}
 	// What is only inhibited still belongs to the incident of its group: it is
 	// attached there, so that the incident does not end before it, and pages
@@ -166,8 +175,10 @@ func (w *work) begin(row store.AlertRow) error {
 	var e incident.Effect
 	if found {
 		e = w.life.Join(w.now, inc, row.Alert, v.Severity)
-	} else if e, err = w.opening(row.Alert, v); err != nil {
-		return err
+	} else {
+		o := w.opening(row.Alert, v)
+		o.Previous = previous
+		e = w.life.Open(w.now, o)
 	}
 	row.Muted, row.Due = "", row.EndsAt
 	return w.apply(e, &row, nil)
@@ -199,18 +210,6 @@ func (w *work) decide(a watchbill.Alert) (router.Verdict, error) {
 	return w.router.Decide(in), nil
 }
 
-func (w *work) opening(a watchbill.Alert, v router.Verdict) (incident.Effect, error) {
-	last, found, err := w.tx.LastIncident(v.Key)
-	if err != nil {
-		return incident.Effect{}, err
-	}
-	o := w.rooms.opening(a, v)
-	if found {
-		o.Previous = last.ID
-	}
-	return w.life.Open(w.now, o), nil
-}
-
 // end records that an alert ended.
 func (w *work) end(row store.AlertRow) error {
 	row.Ended, row.Muted = true, ""
@@ -221,7 +220,7 @@ func (w *work) end(row store.AlertRow) error {
 	if row.Incident == 0 {
 		return w.put(row)
 	}
-	inc, err := w.tx.Incident(row.Incident)
+	inc, err := w.incident(row.Incident)
 	if err != nil {
 		return err
 	}
@@ -263,7 +262,7 @@ func (w *work) firing(id watchbill.IncidentID) ([]watchbill.Alert, error) {
 // people in also.
 func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Duty) error {
 	inc := e.Incident
-	if err := w.tx.PutIncident(&inc, e.Events...); err != nil {
+	if err := w.save(&inc, e.Events...); err != nil {
 		return err
 	}
 	if row != nil {
@@ -278,8 +277,10 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 		}
 		e.Cancel = append(e.Cancel, watchbill.TimerStep)
 	}
-	if err := w.tx.CancelTimers(inc.ID, e.Cancel...); err != nil {
-		return err
+	if len(e.Cancel) > 0 {
+		if err := w.tx.CancelTimers(inc.ID, e.Cancel...); err != nil {
+			return err
+		}
 	}
 	for _, tm := range e.Set {
 		tm.Incident = inc.ID
@@ -302,13 +303,13 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	}
 	s := w.plan(inc, n, at)
 	if !s.ok {
-		return w.tx.PutIncident(&inc, w.event(watchbill.EventQueued, "%s", s.wait))
+		return w.save(&inc, w.event(watchbill.EventQueued, "%s", s.wait))
 	}
 	if s.due.After(w.now) {
 		if err := w.tx.SetTimer(stepTimer(inc, n, s.due)); err != nil {
 			return err
 		}
-		return w.tx.PutIncident(&inc, w.event(watchbill.EventQueued, "step %d waits until %s: %s", n, s.due.Format(time.RFC3339), s.wait))
+		return w.save(&inc, w.event(watchbill.EventQueued, "step %d waits until %s: %s", n, s.due.Format(time.RFC3339), s.wait))
 	}
 	firing, err := w.firing(inc.ID)
 	if err != nil {
@@ -332,7 +333,7 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if err := w.tx.SetTimer(stepTimer(inc, n+1, s.next)); err != nil {
 		return err
 	}
-	return w.tx.PutIncident(&inc, w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages)))
+	return w.save(&inc, w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages)))
 }
 
 // late is how far behind its due time a step counts as missed, so that the next
@@ -369,7 +370,7 @@ func (w *work) held(inc *watchbill.Incident, n int, firing []watchbill.Alert) (b
 	if until.IsZero() {
 		if inc.HeldBy != "" {
 			inc.HeldBy = ""
-			return false, w.tx.PutIncident(inc, w.event(watchbill.EventQueued, "no longer held"))
+			return false, w.save(inc, w.event(watchbill.EventQueued, "no longer held"))
 		}
 		return false, nil
 	}
@@ -380,7 +381,7 @@ func (w *work) held(inc *watchbill.Incident, n int, firing []watchbill.Alert) (b
 		return true, nil
 	}
 	inc.HeldBy = why
-	return true, w.tx.PutIncident(inc, w.event(watchbill.EventQueued, "step %d is held: %s", n, why))
+	return true, w.save(inc, w.event(watchbill.EventQueued, "step %d is held: %s", n, why))
 }
 
 // told returns who was paged in this generation already.

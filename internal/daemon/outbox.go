@@ -72,7 +72,7 @@ func (o outbox) Finish(ctx context.Context, out watchbill.Outcome) error {
 		if err := w.tx.FinishAttempt(out); err != nil {
 			return err
 		}
-		inc, err := w.tx.Incident(out.Delivery.Page.Incident)
+		inc, err := w.incident(out.Delivery.Page.Incident)
 		if err != nil {
 			return err
 		}
@@ -80,14 +80,14 @@ func (o outbox) Finish(ctx context.Context, out watchbill.Outcome) error {
 		what := fmt.Sprintf("%s by %s, attempt %d (%s)", p.Person, p.Method, out.Delivery.Attempt, p.Key())
 		switch out.Result {
 		case watchbill.ResultDelivered:
-			return w.tx.PutIncident(&inc, w.event(watchbill.EventPageSent, "paged %s", what))
+			return w.save(&inc, w.event(watchbill.EventPageSent, "paged %s", what))
 		case watchbill.ResultDropped:
-			return w.tx.PutIncident(&inc, w.event(watchbill.EventPageDropped, "not sent: %s: %s", what, out.Detail))
+			return w.save(&inc, w.event(watchbill.EventPageDropped, "not sent: %s: %s", what, out.Detail))
 		case watchbill.ResultRetry:
 			if out.Delivery.Attempt > 1 { // the first failure is on the timeline, the rest in the attempts
 				return nil
 			}
-			return w.tx.PutIncident(&inc, w.event(watchbill.EventPageFailed, "could not page %s: %s", what, out.Detail))
+			return w.save(&inc, w.event(watchbill.EventPageFailed, "could not page %s: %s", what, out.Detail))
 		case watchbill.ResultRefused:
 			return w.refused(inc, out, what)
 		}
@@ -104,7 +104,7 @@ func (w *work) refused(inc watchbill.Incident, out watchbill.Outcome, what strin
 	if err != nil {
 		return err
 	}
-	return w.tx.PutIncident(&inc, w.event(watchbill.EventPageFailed, "refused: %s: %s; %s", what, out.Detail, then))
+	return w.save(&inc, w.event(watchbill.EventPageFailed, "refused: %s: %s; %s", what, out.Detail, then))
 }
 
 // fallBack hastens the person's next method, else the next step.

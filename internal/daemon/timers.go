@@ -128,7 +128,7 @@ func (w *work) alertDue(fp watchbill.Fingerprint) error {
 }
 
 func (w *work) incidentTimer(tm watchbill.Timer) error {
-	inc, err := w.tx.Incident(tm.Incident)
+	inc, err := w.incident(tm.Incident)
 	if err != nil || inc.Generation != tm.Generation {
 		return err
 	}

@@ -20,7 +20,6 @@ type Tx struct {
 	// statements; none is interrupted.
 	ctx       context.Context
 	conn      *conn
-	puts      int // statements that changed something
 	committed []func()
 	held      *atomic.Bool // the store's
 }
@@ -59,7 +58,6 @@ func (t *Tx) exec(what, query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, unavailable(what, err)
 	}
-	t.puts++
 	res, err := s.ExecContext(context.Background(), args...)
 	if err != nil {
 		return 0, unavailable(what, err)
@@ -203,6 +201,19 @@ func (t *Tx) PutIncident(inc *watchbill.Incident, events ...watchbill.Event) err
 	if err := t.putIncident(inc, fresh); err != nil {
 		return err
 	}
+	return t.insertEvents(events)
+}
+
+// AppendEvents chains events to an incident and stores them, without storing
+// the incident: the caller does, with PutIncident, before the transaction ends.
+func (t *Tx) AppendEvents(inc *watchbill.Incident, events ...watchbill.Event) error {
+	for i := range events {
+		events[i] = inc.Record(events[i])
+	}
+	return t.insertEvents(events)
+}
+
+func (t *Tx) insertEvents(events []watchbill.Event) error {
 	for _, e := range events {
 		_, err := t.exec("append event",
 			`INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,

@@ -1,0 +1,87 @@
+package daemon
+
+import (
+	"watchbill"
+)
+
+// ledger holds the incidents that one callback touches, so that a hundred alerts
+// which join one incident read and write its row once. Events are written as
+// they happen; the rows follow at the end of the callback.
+type ledger struct {
+	byID  map[watchbill.IncidentID]*watchbill.Incident
+	byKey map[string]watchbill.IncidentID // newest of the key; 0: none
+	dirty []watchbill.IncidentID
+}
+
+func newLedger() ledger {
+	return ledger{byID: map[watchbill.IncidentID]*watchbill.Incident{}, byKey: map[string]watchbill.IncidentID{}}
+}
+
+// incident returns an incident as this callback left it.
+func (w *work) incident(id watchbill.IncidentID) (watchbill.Incident, error) {
+	if inc, ok := w.ledger.byID[id]; ok {
+		return *inc, nil
+	}
+	inc, err := w.tx.Incident(id)
+	if err != nil {
+		return inc, err
+	}
+	w.ledger.byID[id] = &inc
+	return inc, nil
+}
+
+// newest returns the newest incident of a group key, closed or not.
+func (w *work) newest(key string) (watchbill.Incident, bool, error) {
+	id, known := w.ledger.byKey[key]
+	if known && id == 0 {
+		return watchbill.Incident{}, false, nil
+	}
+	if known {
+		inc, err := w.incident(id)
+		return inc, true, err
+	}
+	inc, found, err := w.tx.LastIncident(key)
+	if err != nil {
+		return inc, false, err
+	}
+	w.ledger.byKey[key] = inc.ID
+	if !found {
+		return inc, false, nil
+	}
+	inc, err = w.incident(inc.ID) // another key's walk may have changed it
+	return inc, true, err
+}
+
+// save keeps an incident and writes its events. A new incident is inserted at
+// once, because its id is in its events and pages.
+func (w *work) save(inc *watchbill.Incident, events ...watchbill.Event) error {
+	if inc.ID == 0 {
+		if err := w.tx.PutIncident(inc, events...); err != nil {
+			return err
+		}
+	} else {
+		if err := w.tx.AppendEvents(inc, events...); err != nil {
+			return err
+		}
+		w.ledger.dirty = append(w.ledger.dirty, inc.ID)
+	}
+	kept := *inc
+	w.ledger.byID[inc.ID] = &kept
+	w.ledger.byKey[inc.Key] = inc.ID
+	return nil
+}
+
+// flush writes the rows of the incidents that changed.
+func (w *work) flush() error {
+	written := map[watchbill.IncidentID]bool{}
+	for _, id := range w.ledger.dirty {
+		if written[id] {
+			continue
+		}
+		written[id] = true
+		if err := w.tx.PutIncident(w.ledger.byID[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
