@@ -70,6 +70,9 @@ func (f *flow) Receive(ctx context.Context, source string, alerts []watchbill.Al
 		f.stats.received.Add(float64(len(alerts)))
 		return nil
 	}
+	if err := f.store.Room(); err != nil {
+		return err
+	}
 	err := f.update(ctx, func(w *work) error {
 		for _, a := range news {
 			a.Source = source

@@ -97,17 +97,22 @@ func (b *ballast) size() int64 {
 	return info.Size()
 }
 
-// fill writes a file of so many bytes of noise: a file of zeros need not take
-// any room. A file that could not be written whole is removed.
+// fill makes a file of so many bytes that takes its room on the disk. Where the
+// file system cannot give room away unwritten it is noise: a file of zeros need
+// not take any. A file that could not be made whole is removed.
 func fill(path string, size int64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("make the ballast: %w", err)
 	}
-	var seed [32]byte
-	w := bufio.NewWriterSize(f, 1<<20)
-	_, err = io.CopyN(w, rand.NewChaCha8(seed), size)
-	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err != nil {
+	err = allocate(f, size)
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+		var seed [32]byte
+		w := bufio.NewWriterSize(f, 1<<20)
+		_, err = io.CopyN(w, rand.NewChaCha8(seed), size)
+		err = errors.Join(err, w.Flush(), f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("write the ballast: %w", err), os.Remove(path))
 	}
 	return nil

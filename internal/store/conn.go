@@ -62,3 +62,15 @@ func (c *conn) run(query string) error {
 // rollback ends the transaction, if the database has not ended it already, as
 // it does after some errors.
 func (c *conn) rollback() { _ = c.run("ROLLBACK") }
+
+// checkpoint moves pages of the write-ahead log into the file, none in the mode
+// NOOP, and returns how many the log has and how many of them were moved.
+func (c *conn) checkpoint(mode string) (log, moved int, err error) {
+	s, err := c.stmt("PRAGMA wal_checkpoint(" + mode + ")")
+	if err != nil {
+		return 0, 0, err
+	}
+	var busy int
+	err = s.QueryRowContext(context.Background()).Scan(&busy, &log, &moved)
+	return log, moved, err
+}

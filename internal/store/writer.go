@@ -42,7 +42,6 @@ type writer struct {
 	once   sync.Once
 	batch  func(n int) // told the size of each batch
 	full   func() bool // makes room on a full disk, if it can
-	puts   int         // statements since the last checkpoint
 }
 
 func newWriter(c *conn, held *atomic.Bool, full func() bool) *writer {
@@ -172,7 +171,6 @@ func (w *writer) try(batch []*write) (errs []error, err error) {
 		}
 		changed = changed || errs[i] == nil
 	}
-	w.puts += t.puts
 	if !changed {
 		w.conn.rollback()
 		return errs, nil
@@ -222,21 +220,20 @@ func (r *write) call(t *Tx) (err error) {
 	return r.fn(t)
 }
 
-// checkpointEvery is how many changing statements go into the write-ahead log
-// before it is moved into the file: some ten megabytes.
-const checkpointEvery = 4000
+// checkpointAt is how many pages the write-ahead log may hold before they are
+// moved into the file: 16 MB.
+const checkpointAt = 4096
 
-// checkpoint moves the write-ahead log into the file now and then. It runs when
-// the callers have their answers, so that none of them waits for it, and not by
-// itself inside a commit, where SQLite would keep a failing disk to itself. A
-// reader in the middle of something makes it do less, a full disk nothing: the
-// log holds everything until the next one.
+// checkpoint moves the write-ahead log into the file when it has grown. It runs
+// when the callers have their answers, so that none of them waits for it, and
+// not by itself inside a commit, where SQLite would keep a failing disk to
+// itself. A reader in the middle of something makes it do less, a full disk
+// nothing: the log holds everything until the next one.
 func (w *writer) checkpoint() error {
-	if w.puts < checkpointEvery {
-		return nil
+	log, moved, err := w.conn.checkpoint("NOOP")
+	if err == nil && log-moved >= checkpointAt {
+		_, _, err = w.conn.checkpoint("PASSIVE")
 	}
-	w.puts = 0
-	err := w.conn.run("PRAGMA wal_checkpoint(PASSIVE)")
 	if isIOError(err) {
 		return err
 	}
