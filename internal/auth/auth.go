@@ -35,6 +35,9 @@
 // request pays for it. In memory it travels as a [Secret], which no printing,
 // logging or encoding reveals.
 //
+// A token that was looked up is trusted for a second without asking the store
+// again, so a revocation takes effect within a second.
+//
 // # Refusals
 //
 // Every refused token gets the same answer, whether it is unknown, expired,
@@ -163,6 +166,7 @@ type Auth struct {
 	ttl    time.Duration
 	tokens Tokens
 	people People
+	recent recent
 }
 
 // New returns an Auth. People is asked at every request, so that somebody who
@@ -253,9 +257,33 @@ func (a *Auth) Authenticate(ctx context.Context, now time.Time, header string) (
 		return Identity{}, refuse(err)
 	}
 	hash := secret.hash()
+	t, err := a.lookUp(ctx, now, hash)
+	if err != nil {
+		return Identity{}, err
+	}
+	id, err := a.identify(now, t)
+	if err != nil {
+		return Identity{}, refuse(fmt.Errorf("%w %s", err, t.ID))
+	}
+	if now.Sub(t.LastUsedAt) >= touchEvery {
+		// A token is good even when its use cannot be written down: the next
+		// request tries again.
+		_ = a.tokens.TouchToken(ctx, hash, now)
+		t.LastUsedAt = now
+		a.recent.put(hash, t, now)
+	}
+	return id, nil
+}
+
+// lookUp returns the token of a hash, as the store knew it at most [trusted]
+// ago.
+func (a *Auth) lookUp(ctx context.Context, now time.Time, hash string) (Token, error) {
+	if t, ok := a.recent.get(hash, now); ok {
+		return t, nil
+	}
 	t, found, err := a.tokens.TokenByHash(ctx, hash)
 	if err != nil {
-		return Identity{}, &watchbill.Error{
+		return Token{}, &watchbill.Error{
 			Code:    watchbill.CodeUnavailable,
 			Message: "tokens cannot be checked now",
 			Hint:    "try again; the daemon's log says what is wrong with its store",
@@ -266,18 +294,10 @@ func (a *Auth) Authenticate(ctx context.Context, now time.Time, header string) (
 	// here, in a time that does not depend on where the two differ.
 	same := subtle.ConstantTimeCompare([]byte(t.Hash), []byte(hash)) == 1
 	if !found || !same {
-		return Identity{}, refuse(ErrUnknown)
+		return Token{}, refuse(ErrUnknown)
 	}
-	id, err := a.identify(now, t)
-	if err != nil {
-		return Identity{}, refuse(fmt.Errorf("%w %s", err, t.ID))
-	}
-	if now.Sub(t.LastUsedAt) >= touchEvery {
-		// A token is good even when its use cannot be written down: the next
-		// request tries again.
-		_ = a.tokens.TouchToken(ctx, hash, now)
-	}
-	return id, nil
+	a.recent.put(hash, t, now)
+	return t, nil
 }
 
 // identify says whose token it is, unless it is not good any more.

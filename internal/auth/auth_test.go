@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -265,11 +266,12 @@ func TestStoreIsNotBelieved(t *testing.T) {
 	_, err = a.Authenticate(t.Context(), start, "Bearer "+newSecret().Reveal())
 	require.ErrorIs(t, err, ErrUnknown)
 	s.lie = &Token{Machine: true, ExpiresAt: start.Add(time.Hour)}
-	_, err = a.Authenticate(t.Context(), start, "Bearer "+secret.Reveal())
+	later := start.Add(trusted) // when the store is asked again
+	_, err = a.Authenticate(t.Context(), later, "Bearer "+secret.Reveal())
 	require.ErrorIs(t, err, ErrUnknown, "a token without a hash belongs to nobody")
 
 	s.lie, s.err = nil, errors.New("disk on fire")
-	_, err = a.Authenticate(t.Context(), start, "Bearer "+secret.Reveal())
+	_, err = a.Authenticate(t.Context(), later, "Bearer "+secret.Reveal())
 	e, ok := errors.AsType[*watchbill.Error](err)
 	require.True(t, ok)
 	require.Equal(t, watchbill.CodeUnavailable, e.Code)
@@ -428,4 +430,29 @@ func FuzzParseHeader(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, secret.Reveal(), again.Reveal())
 	})
+}
+
+// A token is looked up once a second, and a revocation takes effect within it.
+func TestRecentTokensAreTrustedForASecond(t *testing.T) {
+	t.Parallel()
+	a, s, _ := world("ana")
+	secret, token, err := a.Create(t.Context(), start, Spec{Name: "x", Person: "ana"})
+	require.NoError(t, err)
+	use := func(after time.Duration) error {
+		_, err := a.Authenticate(t.Context(), start.Add(after), "Bearer "+secret.Reveal())
+		return err
+	}
+	require.NoError(t, use(0))
+	token.RevokedAt = start
+	require.NoError(t, s.PutToken(t.Context(), token))
+	asked := s.lookups
+	require.NoError(t, use(trusted-1))
+	require.Equal(t, asked, s.lookups, "the store is not asked twice in a second")
+	require.ErrorIs(t, use(trusted), ErrRevoked)
+
+	var r recent
+	for i := range 3 * maxRecent {
+		r.put(strconv.Itoa(i), Token{}, start)
+	}
+	require.LessOrEqual(t, len(r.m), maxRecent)
 }
