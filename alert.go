@@ -26,11 +26,22 @@ func (l Labels) Fingerprint() Fingerprint {
 		}
 		h = (h ^ 0xff) * prime
 	}
-	for _, name := range slices.Sorted(maps.Keys(l)) {
+	var few [24]string // on the stack: this is asked for every alert that comes in
+	names := few[:0]
+	for name := range l {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		add(name)
 		add(l[name])
 	}
-	return Fingerprint(fmt.Sprintf("%016x", h))
+	const digits = "0123456789abcdef"
+	var text [16]byte
+	for i := range text {
+		text[i] = digits[h>>(60-4*i)&0xf]
+	}
+	return Fingerprint(text[:])
 }
 
 // String returns the set in Prometheus' notation, names sorted:
