@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -27,14 +28,13 @@ func (s *Store) migrated(ctx context.Context, check bool) error {
 		return cannotOpen(s.path, err)
 	}
 	defer unlock()
-	check = check && uncleanEnd(s.path)
-	if err := s.w.PingContext(ctx); err != nil {
-		return cannotOpen(s.path, err)
-	}
-	if check {
-		if err := quickCheck(ctx, s.w, s.path); err != nil {
+	if check && uncleanEnd(s.path) {
+		if err := checkFile(ctx, s.path); err != nil {
 			return err
 		}
+	}
+	if err := s.w.PingContext(ctx); err != nil {
+		return cannotOpen(s.path, err)
 	}
 	if err := migrate(ctx, s.w); err != nil {
 		if isCorrupt(err) {
@@ -66,6 +66,17 @@ func uncleanEnd(path string) bool {
 	}
 	file, err := os.Stat(path)
 	return err == nil && file.Size() < checkBelow
+}
+
+// checkFile checks a file that nobody serves from. It changes nothing, not even
+// the log that tells of the unclean end: the next process must find it too.
+func checkFile(ctx context.Context, path string) (err error) {
+	db, err := sql.Open("sqlite", dsn(path, "query_only(1)")+"&mode=ro")
+	if err != nil {
+		return cannotOpen(path, err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return quickCheck(ctx, db, path)
 }
 
 // Check reads the whole file and reports whether it is sound.
