@@ -1,0 +1,198 @@
+package store
+
+import (
+	"bytes"
+	"compress/gzip"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	_ "watchbill/internal/golden" // the flag -update
+
+	"watchbill"
+)
+
+// Processes that open a new store at the same moment all find it whole.
+func TestManyOpenANewStoreAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		path := filepath.Join(t.TempDir(), "w.db")
+		var wg sync.WaitGroup
+		errs := make([]error, 3)
+		for i := range errs {
+			wg.Go(func() {
+				s, err := Open(t.Context(), path)
+				if err == nil {
+					err = errors.Join(s.Update(t.Context(), put(fmt.Sprint("k", i))), s.Close())
+				}
+				errs[i] = err
+			})
+		}
+		wg.Wait()
+		require.NoError(t, errors.Join(errs...))
+		s, err := Open(t.Context(), path)
+		require.NoError(t, err)
+		require.Equal(t, 3, count(t, s))
+		require.NoError(t, s.Close())
+	}
+}
+
+// goldenIncident is what each golden store holds, in the words of every schema.
+func goldenIncident() watchbill.Incident {
+	return watchbill.Incident{
+		ID: 1, Key: "checkout/prod/first-line", Generation: 2, State: watchbill.StateAcknowledged, Severity: watchbill.Sev2,
+		Service: "checkout", Environment: "prod", Activity: "first-line", Title: "Customers cannot pay",
+		Labels: watchbill.Labels{"alertname": "CheckoutErrors"}, OpenedAt: goldenTime(), AcknowledgedBy: "ana",
+	}
+}
+
+func goldenTime() time.Time { return time.Date(2026, 11, 22, 3, 15, 0, 42, time.UTC) }
+
+// writeGolden writes the golden store of a schema. The schema is a fact of the
+// past: its file is written once, by the release that introduced it, and never
+// again. The statements are those of that release.
+func writeGolden(t *testing.T, version int64, file string) {
+	path := filepath.Join(t.TempDir(), "w.db")
+	db, err := sql.Open("sqlite", dsn(path, "foreign_keys(1)"))
+	require.NoError(t, err)
+	p, err := migrator(db)
+	require.NoError(t, err)
+	_, err = p.UpTo(t.Context(), version)
+	require.NoError(t, err)
+
+	inc := goldenIncident()
+	var events []watchbill.Event
+	for i, kind := range []watchbill.EventKind{watchbill.EventOpened, watchbill.EventStepFired, watchbill.EventAcknowledged} {
+		events = append(events, inc.Record(watchbill.Event{At: goldenTime().Add(time.Duration(i) * time.Minute), Kind: kind, Actor: "ana", Text: fmt.Sprint("event ", i+1, " <&>")}))
+	}
+	exec := func(query string, args ...any) {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), query, args...)
+		require.NoError(t, err)
+	}
+	body, err := encode(inc)
+	require.NoError(t, err)
+	exec(`INSERT INTO incident (id, key, state, severity, service, opened_at, seq, head, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		inc.ID, inc.Key, inc.State, int(inc.Severity), inc.Service, unix(inc.OpenedAt), inc.Seq, inc.Head, body)
+	for _, e := range events {
+		exec(`INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			e.Incident, e.Seq, unix(e.At), e.Kind, e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
+	}
+	alert := watchbill.Alert{Labels: inc.Labels, StartsAt: inc.OpenedAt, EndsAt: inc.OpenedAt.Add(time.Hour)}
+	body, err = encode(alert)
+	require.NoError(t, err)
+	exec(`INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, 1, ?, 0, ?, '', ?)`,
+		alert.Fingerprint(), unix(alert.EndsAt), unix(alert.EndsAt), body)
+	exec(`INSERT INTO timer (kind, incident, generation, step, due_at) VALUES ('ack', 1, 2, 0, ?)`, unix(goldenTime().Add(time.Hour)))
+	page := watchbill.Page{Incident: 1, Generation: 2, Person: "ana", Method: "push", Due: goldenTime()}
+	body, err = encode(page)
+	require.NoError(t, err)
+	exec(`INSERT INTO page (key, incident, generation, step, person, method, severity, due_at, state, attempt, lease_until, body)
+		VALUES (?, 1, 2, 0, 'ana', 'push', 2, ?, 'pending', 1, 0, ?)`, page.Key(), unix(page.Due), body)
+	exec(`INSERT INTO attempt (page, attempt, at, result, detail) VALUES (1, 1, ?, 'retry', '503')`, unix(goldenTime()))
+	body, err = encode(watchbill.Silence{ID: "s", EndsAt: goldenTime().Add(time.Hour), CreatedBy: "ana"})
+	require.NoError(t, err)
+	exec(`INSERT INTO silence (id, ends_at, body) VALUES ('s', ?, ?)`, unix(goldenTime().Add(time.Hour)), body)
+	exec(`INSERT INTO token (id, hash, body) VALUES ('t', 'hash', '{}')`)
+	require.NoError(t, db.Close())
+
+	plain, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err = z.Write(plain)
+	require.NoError(t, errors.Join(err, z.Close()))
+	require.NoError(t, os.WriteFile(file, packed.Bytes(), 0o644))
+}
+
+// The store of each released schema opens, is brought to the newest schema, and
+// holds what it held.
+func TestGoldenStores(t *testing.T) {
+	t.Parallel()
+	entries, err := migrations.ReadDir("migrations")
+	require.NoError(t, err)
+	for i, entry := range entries {
+		version := int64(i + 1)
+		require.True(t, strings.HasPrefix(entry.Name(), fmt.Sprintf("%05d_", version)))
+		file := filepath.Join("testdata", fmt.Sprintf("schema-%05d.db.gz", version))
+		if _, err := os.Stat(file); err != nil && flag.Lookup("update").Value.String() == "true" {
+			writeGolden(t, version, file)
+		}
+		t.Run(entry.Name(), func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "w.db")
+			packed, err := os.Open(file)
+			require.NoError(t, err, "a schema needs its golden store: go test ./internal/store -update")
+			defer packed.Close()
+			z, err := gzip.NewReader(packed)
+			require.NoError(t, err)
+			plain, err := io.ReadAll(z)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(path, plain, 0o600))
+			checkGolden(t, path)
+			checkGolden(t, path) // and once more, now that it is of the newest schema
+		})
+	}
+}
+
+func checkGolden(t *testing.T, path string) {
+	s, err := Open(t.Context(), path)
+	require.NoError(t, err)
+	require.NoError(t, s.Check(t.Context()))
+	require.False(t, s.Held())
+	now := goldenTime()
+	require.NoError(t, s.View(t.Context(), func(tx *Tx) error {
+		got, err := tx.Incident(1)
+		require.NoError(t, err)
+		want := goldenIncident()
+		want.Seq, want.Head = 3, got.Head
+		require.Equal(t, want, got)
+		events, err := tx.Events(1)
+		require.NoError(t, err)
+		require.NoError(t, watchbill.VerifyChain(events, got.Head))
+		alerts, err := tx.AlertsOf(1)
+		require.NoError(t, err)
+		require.Len(t, alerts, 1)
+		require.Equal(t, now.Add(time.Hour), alerts[0].EndsAt)
+		due, err := tx.DueTimers(now.Add(time.Hour), 10)
+		require.NoError(t, err)
+		require.Len(t, due, 1)
+		pages, err := tx.PagesOf(1)
+		require.NoError(t, err)
+		require.Len(t, pages, 1)
+		require.Equal(t, "INC-1/2/0/ana/push", pages[0].Key())
+		attempts, err := tx.AttemptsOf(1)
+		require.NoError(t, err)
+		require.Len(t, attempts, 1)
+		silences, err := tx.Silences(now)
+		require.NoError(t, err)
+		require.Len(t, silences, 1)
+		_, found, err := tx.Token("hash")
+		require.True(t, found)
+		return err
+	}))
+	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {
+		claimed, err := tx.ClaimPages(Claim{Method: "push", Now: now, Lease: time.Minute, Limit: 5})
+		require.Len(t, claimed, 1)
+		_, release := tx.ReleaseLeases()
+		return errors.Join(err, release, tx.putBack(claimed[0].ID))
+	}))
+	require.NoError(t, s.Close())
+}
+
+// putBack undoes the counting of an attempt, so that a golden store can be
+// checked twice.
+func (t *Tx) putBack(page int64) error {
+	_, err := t.exec("put back", `UPDATE page SET attempt = 1 WHERE id = ?`, page)
+	return err
+}
