@@ -26,7 +26,7 @@ func crashMatrix(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	r := newRig(t, t.TempDir(), "escalation: {second: 2s, manager: 4s, everyone: 6s, repeat: 2m}")
+	r := newRig(t, t.TempDir(), "escalation: {second: 2s, manager: 4s, everyone: 6s, repeat: 5m}")
 	traffic := &traffic{rig: r}
 	died := 0
 	for point := range points {
@@ -47,7 +47,7 @@ func crashMatrix(t *testing.T) {
 	}
 	require.Greater(t, died, points/2, "most of the points must be reached, else this proves nothing")
 	r.serve()
-	e := r.evidence(r.settle(time.Minute), true)
+	e := r.evidence(r.settle(2*time.Minute), true)
 	require.NotEmpty(t, e.accepted)
 	// One page can be in hand, and one more claimed with it, on each of the four
 	// receivers at each death.
@@ -79,13 +79,14 @@ func (tr *traffic) until(done <-chan struct{}, atMost time.Duration) {
 			for !closed(stop) {
 				n := next()
 				service := "service-" + strconv.Itoa(n)
-				if n%10 >= 4 { // most join what is open
+				if n%10 >= 2 { // most join what is open
 					service = "joined-" + strconv.Itoa(n%10)
 				}
-				err := tr.rig.post(alert(service, strconv.Itoa(n)), alert(service, strconv.Itoa(n)+"b"))
-				if err != nil {
-					time.Sleep(5 * time.Millisecond)
+				_ = tr.rig.post(alert(service, strconv.Itoa(n)), alert(service, strconv.Itoa(n)+"b")) // what was answered is in the ledger
+				if n%5 == 0 {
+					_ = tr.rig.post(alert(service, strconv.Itoa(n))) // again, as sources do
 				}
+				time.Sleep(20 * time.Millisecond)
 			}
 		})
 	}

@@ -12,6 +12,14 @@ func TestFaults(t *testing.T) {
 	}{
 		{"crash matrix", true, crashMatrix},
 		{"power loss", true, powerLoss},
+		{"troubled receivers", true, troubledReceivers},
+		{"ack while hanging", true, ackWhileHanging},
+		{"on time", true, onTime},
+		{"storm", false, storm},
+		{"reloads", false, reloads},
+		{"soak", false, soak},
+		{"many incidents", true, manyIncidents},
+		{"planned restarts", true, restarts},
 	} {
 		if s.quick || long() {
 			t.Run(s.name, s.play)
