@@ -380,7 +380,12 @@ func (c *checker) consumption() {
 	}
 }
 
-func clock(t time.Time) string { return t.Format("15:04:05.000") }
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "an instant before the cut"
+	}
+	return t.Format("15:04:05.000")
+}
 
 // quantile of a sorted slice.
 func quantile(sorted []time.Duration, q float64) time.Duration {

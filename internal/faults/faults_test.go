@@ -18,6 +18,9 @@ func TestFaults(t *testing.T) {
 		{"storm", false, storm},
 		{"reloads", false, reloads},
 		{"soak", false, soak},
+		{"two senders", true, twoSenders},
+		{"full disk", false, fullDisk},
+		{"failing disk", true, failingDisk},
 		{"many incidents", true, manyIncidents},
 		{"planned restarts", true, restarts},
 	} {

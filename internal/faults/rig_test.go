@@ -255,6 +255,14 @@ func (r *rig) ack(id watchbill.IncidentID) error {
 	return nil
 }
 
+// open lists the incidents that nobody has answered.
+func (r *rig) open() []watchbill.Incident {
+	r.t.Helper()
+	all, err := r.client.Incidents(r.t.Context(), "open", 1000)
+	require.NoError(r.t, err)
+	return all
+}
+
 // evidence is what is known now, with a dump.
 func (r *rig) evidence(d dump, alive bool) evidence {
 	r.mu.Lock()

@@ -124,9 +124,11 @@ func reached(e evidence, path string) []receipt {
 func ackWhileHanging(t *testing.T) {
 	virtually(t, people, func(w *world) {
 		w.sim.behave(hangs, "/ana")
+		var alerts []watchbill.Alert // in one request, so that several pages are claimed at once
 		for n := range 12 {
-			w.fire("service-%d", n)
+			alerts = append(alerts, alert("service-"+strconv.Itoa(n), "1"))
 		}
+		require.NoError(t, w.post(alerts...))
 		w.sleep(3 * time.Second)
 		all, err := w.client.Incidents(t.Context(), "open", 100)
 		require.NoError(t, err)
