@@ -60,7 +60,8 @@ fuzz: ## run every fuzz test for FUZZTIME (10s)
 	done
 
 .PHONY: bench
-bench: ## run every benchmark
+bench: ## measure beside Alertmanager, and run every benchmark
+	WATCHBILL_BENCH=1 $(GO) test -count=1 -timeout 30m -run TestBench -v ./internal/bench
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: docs

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -28,6 +29,8 @@ import (
 const (
 	DefaultListen = "127.0.0.1:9095"
 	DefaultStore  = "sqlite:data/watchbill.db"
+
+	DefaultKeepIncidents = 400 * 24 * time.Hour
 )
 
 // Config is a whole configuration: what the daemon needs, and the Config of
@@ -38,6 +41,8 @@ type Config struct {
 	Store       string // path of the SQLite file
 	Listen      string // host:port
 	DataDir     string // folder of the store and of the time series
+	// KeepIncidents is how long an incident is kept after it closed.
+	KeepIncidents time.Duration
 
 	Matrix   watchbill.Matrix
 	People   []watchbill.Person
@@ -213,6 +218,7 @@ func (b *builder) general() {
 	}
 	c.Store = b.absolute(f.Store.n, filepath.FromSlash(path))
 	c.DataDir = filepath.Dir(c.Store)
+	c.KeepIncidents = cmp.Or(b.positive(f.Retention.Incidents, "incidents"), DefaultKeepIncidents)
 	c.Auth.TokenTTL = b.positive(f.Auth.TokenTTL, "token_ttl")
 	if dir := f.Runbooks.Dir; dir.given() {
 		c.Runbooks.Dir = b.absolute(dir.n, dir.v)

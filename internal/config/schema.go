@@ -36,7 +36,8 @@ type sections struct {
 }
 
 type retentionSection struct {
-	Series duration `yaml:"series"`
+	Series    duration `yaml:"series"`
+	Incidents duration `yaml:"incidents"`
 }
 
 type serviceEntry struct {

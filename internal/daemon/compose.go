@@ -25,6 +25,8 @@ type rooms struct {
 	planner     *escalation.Planner
 	runbooks    *runbooks.Library
 	notifier    *notify.Notifier
+
+	keepIncidents time.Duration
 }
 
 // opening is what a new incident of an alert starts with, under a verdict.

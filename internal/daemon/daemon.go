@@ -84,7 +84,7 @@ type Daemon struct {
 
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
-	r := &rooms{matrix: cfg.Matrix, externalURL: cfg.ExternalURL, people: map[watchbill.PersonID]watchbill.Person{}}
+	r := &rooms{matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, people: map[watchbill.PersonID]watchbill.Person{}}
 	for _, p := range cfg.People {
 		r.people[p.ID] = p
 	}
@@ -134,7 +134,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		}
 	}()
 	d.registry.MustRegister(newStoreStats(d.store))
-	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, seen: newSeen(), logger: o.Logger, stats: d.stats}
+	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
 	d.worker = notify.NewWorker(notify.WorkerOptions{Outbox: outbox{d.flow}, Notifier: r.notifier, Logger: o.Logger, Registerer: d.registry})
 	d.auth = auth.New(cfg.Auth, tokens{d.store}, d.person)
 	d.collector, err = collector.New(cfg.Collector, collector.Options{
@@ -146,7 +146,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	// The lock on the series' folder, which the collector holds now, makes this the
 	// only daemon on this store: what a dead one was sending is sent again at once.
-	if err = d.releaseLeases(ctx); err != nil {
+	if err = errors.Join(d.releaseLeases(ctx), d.tellHeld(ctx)); err != nil {
 		return nil, err
 	}
 	if d.listener = o.Listener; d.listener == nil {
@@ -183,6 +183,7 @@ func (d *Daemon) web() *web.Server {
 		Incidents:    d.flow,
 		Acts:         d.flow,
 		Silences:     d.flow,
+		Hold:         d.flow,
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
 		Reload:       d.Reload,

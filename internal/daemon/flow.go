@@ -22,6 +22,7 @@ type flow struct {
 	rooms  *atomic.Pointer[rooms]
 	wake   func() // after a commit: timers and outbox may have work
 	seen   *seen
+	known  *known
 	logger *slog.Logger
 	stats  *stats
 }
@@ -31,6 +32,7 @@ type work struct {
 	*rooms
 	tx       *store.Tx
 	seen     *seen
+	known    *known
 	now      time.Time
 	silences *router.Silences
 	ledger   ledger
@@ -50,7 +52,7 @@ func (f *flow) update(ctx context.Context, fn func(*work) error) error {
 		if err != nil {
 			return err
 		}
-		w := &work{rooms: rooms, tx: tx, seen: f.seen, now: now, silences: silences, ledger: newLedger()}
+		w := &work{rooms: rooms, tx: tx, seen: f.seen, known: f.known, now: now, silences: silences, ledger: newLedger()}
 		if err := fn(w); err != nil {
 			return err
 		}
@@ -103,6 +105,9 @@ func (w *work) receive(a watchbill.Alert) error {
 		old.Alert = a
 		return w.end(old)
 	case firing:
+		if err := w.stillFires(old); err != nil {
+			return err
+		}
 		return w.goOn(old, a)
 	}
 	return w.begin(store.AlertRow{Alert: a})
@@ -177,6 +182,9 @@ func (w *work) begin(row store.AlertRow) error {
 	}
 	var e incident.Effect
 	if found {
+		if inc, err = w.goesOn(inc, row.Name()); err != nil {
+			return err
+		}
 		e = w.life.Join(w.now, inc, row.Alert, v.Severity)
 	} else {
 		o := w.opening(row.Alert, v)

@@ -21,7 +21,7 @@ func (d *Daemon) housekeeping() (stop func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up housekeeping: %w", err)
 	}
-	jobs := map[string]func(context.Context){"verify the audit chain": d.verifyChains, "count stale runbooks": d.countStale}
+	jobs := map[string]func(context.Context){"verify the audit chain": d.verifyChains, "count stale runbooks": d.countStale, "delete what is old": d.retain}
 	for name, job := range jobs {
 		_, err := s.NewJob(gocron.DurationJob(6*time.Hour), gocron.NewTask(job),
 			gocron.WithName(name), gocron.WithSingletonMode(gocron.LimitModeReschedule), gocron.WithStartAt(gocron.WithStartImmediately()))
@@ -59,6 +59,9 @@ func Audit(ctx context.Context, cfg *config.Config, report func(watchbill.Incide
 	if err != nil {
 		return AuditResult{}, err
 	}
+	if err := s.Check(ctx); err != nil {
+		return AuditResult{}, errors.Join(err, s.Close())
+	}
 	a, err := verifyChains(ctx, s, report)
 	return a, errors.Join(err, s.Close())
 }
@@ -75,7 +78,7 @@ type AuditResult struct {
 func verifyChains(ctx context.Context, s *store.Store, report func(watchbill.IncidentID, error)) (AuditResult, error) {
 	var a AuditResult
 	err := s.View(ctx, func(tx *store.Tx) error {
-		return tx.Chains(func(id watchbill.IncidentID, head string, events []watchbill.Event) error {
+		err := tx.Chains(func(id watchbill.IncidentID, head string, events []watchbill.Event) error {
 			a.Incidents++
 			a.Events += len(events)
 			if err := watchbill.VerifyChain(events, head); err != nil {
@@ -83,6 +86,13 @@ func verifyChains(ctx context.Context, s *store.Store, report func(watchbill.Inc
 				report(id, err)
 			}
 			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return tx.VerifyCheckpoints(func(id watchbill.IncidentID, err error) {
+			a.Broken++
+			report(id, err)
 		})
 	})
 	return a, err

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"watchbill"
+	"watchbill/internal/store"
 )
 
 // ledger holds the incidents that one callback touches, so that a hundred alerts
@@ -11,10 +12,11 @@ type ledger struct {
 	byID  map[watchbill.IncidentID]*watchbill.Incident
 	byKey map[string]watchbill.IncidentID // newest of the key; 0: none
 	dirty []watchbill.IncidentID
+	read  map[watchbill.IncidentID]store.Version // as the store had it
 }
 
 func newLedger() ledger {
-	return ledger{byID: map[watchbill.IncidentID]*watchbill.Incident{}, byKey: map[string]watchbill.IncidentID{}}
+	return ledger{byID: map[watchbill.IncidentID]*watchbill.Incident{}, byKey: map[string]watchbill.IncidentID{}, read: map[watchbill.IncidentID]store.Version{}}
 }
 
 // incident returns an incident as this callback left it.
@@ -26,7 +28,7 @@ func (w *work) incident(id watchbill.IncidentID) (watchbill.Incident, error) {
 	if err != nil {
 		return inc, err
 	}
-	w.ledger.byID[id] = &inc
+	w.ledger.byID[id], w.ledger.read[id] = &inc, store.VersionOf(inc)
 	return inc, nil
 }
 
@@ -40,15 +42,20 @@ func (w *work) newest(key string) (watchbill.Incident, bool, error) {
 		inc, err := w.incident(id)
 		return inc, true, err
 	}
-	inc, found, err := w.tx.LastIncident(key)
+	v, found, err := w.tx.LastVersion(key)
 	if err != nil {
-		return inc, false, err
+		return watchbill.Incident{}, false, err
 	}
-	w.ledger.byKey[key] = inc.ID
+	w.ledger.byKey[key] = v.ID
 	if !found {
-		return inc, false, nil
+		return watchbill.Incident{}, false, nil
 	}
-	inc, err = w.incident(inc.ID) // another key's walk may have changed it
+	if _, here := w.ledger.byID[v.ID]; !here {
+		if inc, ok := w.known.get(v); ok {
+			w.ledger.byID[v.ID], w.ledger.read[v.ID] = &inc, v
+		}
+	}
+	inc, err := w.incident(v.ID)
 	return inc, true, err
 }
 
@@ -82,6 +89,10 @@ func (w *work) flush() error {
 		if err := w.tx.PutIncident(w.ledger.byID[id]); err != nil {
 			return err
 		}
+	}
+	for id, inc := range w.ledger.byID {
+		before, now := w.ledger.read[id], *inc
+		w.tx.OnCommit(func() { w.known.put(before, now) })
 	}
 	return nil
 }

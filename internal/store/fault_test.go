@@ -159,7 +159,9 @@ func TestADiskThatFillsUp(t *testing.T) {
 
 		// What must not wait is stored still.
 		for i := range 50 {
-			require.NoError(t, s.Update(t.Context(), func(tx *Tx) error { return tx.SetTimer(watchbill.Timer{Kind: watchbill.TimerAck, Incident: watchbill.IncidentID(i + 1)}) }))
+			require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {
+				return tx.SetTimer(watchbill.Timer{Kind: watchbill.TimerAck, Incident: watchbill.IncidentID(i + 1)})
+			}))
 		}
 		time.Sleep(3 * ballastEvery)
 		require.Error(t, s.Room(), "nobody made room")

@@ -115,3 +115,6 @@ func (t *Tx) anyHeld() (bool, error) {
 		OR EXISTS (SELECT 1 FROM alert WHERE held = 1) OR EXISTS (SELECT 1 FROM page WHERE state = 'held')`)
 	return n == 1, err
 }
+
+// Held reports whether a restore held rows back that are held still.
+func (t *Tx) Held() bool { return t.held.Load() }

@@ -161,6 +161,23 @@ func (t *Tx) LastIncident(key string) (watchbill.Incident, bool, error) {
 		`SELECT body FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`, key))
 }
 
+// Version names one state of an incident: its last event's hash covers all that
+// happened to it.
+type Version struct {
+	ID   watchbill.IncidentID
+	Head string
+}
+
+// VersionOf returns the version of an incident.
+func VersionOf(inc watchbill.Incident) Version { return Version{inc.ID, inc.Head} }
+
+// LastVersion returns the version of the newest incident of a group key, closed
+// or not, without reading the rest of it.
+func (t *Tx) LastVersion(key string) (v Version, found bool, err error) {
+	found, err = t.row("read the last version", []any{&v.ID, &v.Head}, `SELECT id, head FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`, key)
+	return v, found, err
+}
+
 // Incidents returns the incidents of a state, newest first; every state for
 // "", and those that are not closed for "live".
 func (t *Tx) Incidents(state string, limit int) ([]watchbill.Incident, error) {

@@ -78,6 +78,7 @@ type Options struct {
 	Incidents    Incidents
 	Acts         Acts
 	Silences     Silences
+	Hold         Hold
 	Explain      func(ctx context.Context, labels watchbill.Labels, at time.Time) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context) error
@@ -148,6 +149,9 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/incidents/{id}/note", raise.person(), "Record a note: {\"text\": \"…\"}", s.noteIncident},
 		{"POST", "/api/ops/v1/incidents/{id}/resolve", raise.person(), "Resolve: {\"reason\": \"…\", \"quiet_until\": \"…\"}", s.resolveIncident},
 		{"GET", "/api/ops/v1/explain", read, "Who would be paged, when and why: ?label=name=value&at=…", s.explain},
+		{"GET", "/api/ops/v1/hold", read, "What a restore holds back, by incident", s.listHeld},
+		{"POST", "/api/ops/v1/hold/release", Need{Manager: true}, "Let it go on: {\"incidents\": [1]}; without any, all of it", s.releaseHeld},
+		{"POST", "/api/ops/v1/hold/drop", Need{Manager: true}, "End incidents without paging for them: {\"incidents\": [1]}", s.dropHeld},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
 	}

@@ -247,6 +247,7 @@ func setUp(t testing.TB) *world {
 		Incidents:    w,
 		Acts:         w,
 		Silences:     w,
+		Hold:         w,
 		Explain:      w.explain,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
 		Reload:       func(context.Context) error { return w.act("reload") },
@@ -311,6 +312,9 @@ func TestPermissions(t *testing.T) {
 		"POST /api/ops/v1/incidents/{id}/note":    marked,
 		"POST /api/ops/v1/incidents/{id}/resolve": marked,
 		"GET /api/ops/v1/explain":                 readers,
+		"GET /api/ops/v1/hold":                    readers,
+		"POST /api/ops/v1/hold/release":           "manager",
+		"POST /api/ops/v1/hold/drop":              "manager",
 		"GET /i/{id}":                             readers,
 		"GET /runbooks/{name}":                    readers,
 	}

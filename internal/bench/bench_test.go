@@ -1,0 +1,279 @@
+package bench_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// connections is how many requests are under way at once.
+const connections = 8
+
+// pushed is an alert as Prometheus sends it.
+type pushed struct {
+	Labels       map[string]string `json:"labels"`
+	Annotations  map[string]string `json:"annotations"`
+	StartsAt     time.Time         `json:"startsAt"`
+	EndsAt       time.Time         `json:"endsAt"`
+	GeneratorURL string            `json:"generatorURL"`
+}
+
+// bodies returns requests of size alerts each, n alerts in all from number from
+// on, in so many groups.
+func bodies(from, n, size, groups int) [][]byte {
+	start := time.Now()
+	var out [][]byte
+	for i := from; i < from+n; i += size {
+		var all []pushed
+		for j := i; j < i+size; j++ {
+			all = append(all, pushed{
+				Labels: map[string]string{
+					"alertname": "HighErrorRate", "service": fmt.Sprint("service-", j%groups), "instance": fmt.Sprint("10.0.0.1:", j),
+					"job": "node", "severity": "page", "environment": "prod",
+				},
+				Annotations: map[string]string{"summary": "the error rate is high", "description": "more than one in a hundred requests fails on this instance"},
+				StartsAt:    start, EndsAt: start.Add(4 * time.Hour), GeneratorURL: "http://prometheus:9090/graph?g0.expr=up",
+			})
+		}
+		body, _ := json.Marshal(all) // strings and times always encode
+		out = append(out, body)
+	}
+	return out
+}
+
+// result is one measurement of one server.
+type result struct {
+	alerts   int
+	elapsed  time.Duration
+	cpu      time.Duration
+	p50, p99 time.Duration
+}
+
+func (r result) rate() float64   { return float64(r.alerts) / r.elapsed.Seconds() }
+func (r result) micros() float64 { return float64(r.cpu.Microseconds()) / float64(r.alerts) }
+
+// drive posts requests over a few connections until they are used up or the time
+// is over, and counts only what was answered 2xx.
+func drive(t testing.TB, s *server, requests [][]byte, size int, loop bool, limit time.Duration) result {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+	defer client.CloseIdleConnections()
+	var next, accepted atomic.Int64
+	times := make([][]time.Duration, connections)
+	before, begun := s.cpu(t), time.Now()
+	var wg sync.WaitGroup
+	for c := range connections {
+		wg.Go(func() {
+			for time.Since(begun) < limit {
+				i := int(next.Add(1) - 1)
+				if i >= len(requests) && !loop {
+					return
+				}
+				sent := time.Now()
+				if post(client, s, requests[i%len(requests)]) {
+					accepted.Add(1)
+					times[c] = append(times[c], time.Since(sent))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	elapsed := time.Since(begun)
+	all := slices.Concat(times...)
+	require.NotEmpty(t, all, "%s accepted nothing", s.name)
+	slices.Sort(all)
+	return result{
+		alerts: int(accepted.Load()) * size, elapsed: elapsed, cpu: s.cpu(t) - before,
+		p50: all[len(all)/2], p99: all[len(all)*99/100],
+	}
+}
+
+func post(client *http.Client, s *server, body []byte) bool {
+	req, err := http.NewRequest(http.MethodPost, s.url+"/api/v2/alerts", bytes.NewReader(body))
+	if err != nil {
+		return false
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if s.token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.token)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	return resp.StatusCode/100 == 2
+}
+
+// sink is a webhook receiver that remembers when the first and the last
+// notification came.
+type sink struct {
+	mu          sync.Mutex
+	n           int
+	first, last time.Time
+	arrived     chan time.Time
+}
+
+func (k *sink) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	now := time.Now()
+	k.mu.Lock()
+	if k.n == 0 {
+		k.first = now
+	}
+	k.n, k.last = k.n+1, now
+	k.mu.Unlock()
+	select {
+	case k.arrived <- now:
+	default:
+	}
+}
+
+// TestBench prints the table of docs/performance.md. It runs when WATCHBILL_BENCH
+// is set; `make bench` sets it.
+func TestBench(t *testing.T) {
+	if os.Getenv("WATCHBILL_BENCH") == "" {
+		t.Log("measures only for make bench; this run checks the wiring of the newest Alertmanager")
+		k := &sink{arrived: make(chan time.Time, 1)}
+		hook := httptest.NewServer(k)
+		defer hook.Close()
+		s := newest(t, hook.URL, "service")
+		require.True(t, post(http.DefaultClient, s, bodies(0, 1, 1, 1)[0]))
+		select {
+		case <-k.arrived:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the newest Alertmanager notified nobody")
+		}
+		return
+	}
+	bin := filepath.Join(t.TempDir(), "watchbill")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", bin, "watchbill/cmd/watchbill").CombinedOutput()
+	require.NoError(t, err, string(out))
+	b := &bench{T: t, bin: bin}
+	fmt.Fprintf(&b.table, "%d processors, %s, %s\n\n", runtime.NumCPU(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
+	b.intake()
+	b.latency()
+	b.memory()
+	fmt.Println(b.table.String())
+}
+
+type bench struct {
+	*testing.T
+	bin   string
+	table strings.Builder
+}
+
+// each starts the three servers with a sink of their own and calls do with each.
+func (b *bench) each(groupBy string, do func(*server, *sink)) {
+	for _, start := range []func(string) *server{
+		func(url string) *server { return watchbill(b, b.bin, url) },
+		func(url string) *server { return newest(b, url, groupBy) },
+		func(url string) *server { return debian(b, url, groupBy) },
+	} {
+		k := &sink{arrived: make(chan time.Time, 1)}
+		hook := httptest.NewServer(k)
+		do(start(hook.URL), k)
+		hook.Close()
+	}
+}
+
+const runFor = 4 * time.Second
+
+func (b *bench) intake() {
+	fmt.Fprintf(&b.table, "| alerts pushed | per request | server | alerts/s | CPU µs/alert | p50 | p99 | ratio to the faster Alertmanager |\n|---|---|---|---|---|---|---|---|\n")
+	kinds := []struct {
+		name   string
+		groups int
+		loop   bool
+	}{{"re-sent, unchanged", 100, true}, {"new, joining 100 open groups", 100, false}, {"new, each its own group", 1 << 30, false}}
+	for _, kind := range kinds {
+		for _, size := range []int{1, 100} {
+			var rates []float64
+			var rows []string
+			b.each("service", func(s *server, _ *sink) {
+				n := 400 * 1000
+				if size == 1 {
+					n = 60 * 1000
+				}
+				requests := bodies(1000, n, size, kind.groups)
+				switch {
+				case kind.loop:
+					requests = bodies(0, 10_000, size, kind.groups)
+					drive(b, s, requests, size, false, time.Minute)
+				case kind.groups == 100:
+					drive(b, s, bodies(0, 100, 100, 100), 100, false, time.Minute)
+				}
+				r := drive(b, s, requests, size, kind.loop, runFor)
+				rates = append(rates, r.rate())
+				rows = append(rows, fmt.Sprintf("| %s | %d | %s | %.0f | %.1f | %s | %s |", kind.name, size, s.name, r.rate(), r.micros(),
+					r.p50.Round(10*time.Microsecond), r.p99.Round(10*time.Microsecond)))
+			})
+			for i, row := range rows {
+				ratio := ""
+				if i == 0 {
+					ratio = fmt.Sprintf(" %.2f ", rates[0]/max(rates[1], rates[2]))
+				}
+				fmt.Fprintf(&b.table, "%s%s|\n", row, ratio)
+			}
+		}
+	}
+}
+
+// latency measures from the moment a new alert is sent until its notification
+// arrives, one at a time, at 100 alerts a second.
+func (b *bench) latency() {
+	fmt.Fprintf(&b.table, "\n| pushed alert to webhook, 100/s | p50 | p99 | max |\n|---|---|---|---|\n")
+	b.each("service", func(s *server, k *sink) {
+		client := &http.Client{}
+		var times []time.Duration
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for i, body := range bodies(0, 500, 1, 1<<30) {
+			<-tick.C
+			sent := time.Now()
+			require.True(b, post(client, s, body))
+			select {
+			case at := <-k.arrived:
+				times = append(times, at.Sub(sent))
+			case <-time.After(10 * time.Second):
+				b.Fatalf("%s: notification %d did not arrive", s.name, i)
+			}
+		}
+		slices.Sort(times)
+		fmt.Fprintf(&b.table, "| %s | %s | %s | %s |\n", s.name, times[len(times)/2].Round(10*time.Microsecond),
+			times[len(times)*99/100].Round(10*time.Microsecond), times[len(times)-1].Round(10*time.Microsecond))
+	})
+}
+
+// memory pushes 100,000 alerts in 1,000 groups and measures resident memory, and
+// the time until the first and the last group was notified.
+func (b *bench) memory() {
+	fmt.Fprintf(&b.table, "\n| 100,000 alerts in 1,000 groups | accepted in | first notification | last of 1,000 | RSS |\n|---|---|---|---|---|\n")
+	requests := bodies(0, 100_000, 100, 1000)
+	b.each("service", func(s *server, k *sink) {
+		begun := time.Now()
+		r := drive(b, s, requests, 100, false, 5*time.Minute)
+		require.Equal(b, 100_000, r.alerts, s.name)
+		require.Eventually(b, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.n >= 1000 }, 2*time.Minute, 50*time.Millisecond, s.name)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		fmt.Fprintf(&b.table, "| %s | %s | %s | %s | %.0f MiB |\n", s.name, r.elapsed.Round(10*time.Millisecond),
+			k.first.Sub(begun).Round(time.Millisecond), k.last.Sub(begun).Round(10*time.Millisecond), s.rss(b))
+	})
+}
