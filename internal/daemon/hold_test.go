@@ -163,7 +163,7 @@ func TestRetention(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(s.Dir, "watchbill.yaml"))
 		require.NoError(t, err)
 		s.Write("watchbill.yaml", strings.NewReplacer("retention: {", "retention: {incidents: 3h, ",
-			"_interval: 15s", "_interval: 10m").Replace(string(text))) // nothing but time is to pass
+			"_interval: 15s", "_interval: 10m", "targets: [targets.yaml, windows.yaml]\n", "").Replace(string(text))) // nothing but time is to pass
 		require.NoError(t, s.frank.Reload(t.Context()))
 		s.post(disk(), 4*time.Minute)
 		s.sleep(4 * time.Hour)

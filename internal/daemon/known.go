@@ -12,7 +12,10 @@ const maxKnown = 20_000
 
 // known keeps incidents as they were last written, so that joining one costs the
 // read of its version instead of decoding all of it. What is kept is used only
-// when the store has the same version: it can be missing, never wrong.
+// when the store has the same version, and the hash in a version covers all that
+// happened to the incident: it can be missing, never wrong, also after a write
+// that was taken back. So it may be put here before the commit, for the next
+// callback of the same transaction.
 type known struct {
 	mu sync.Mutex
 	m  map[store.Version]watchbill.Incident

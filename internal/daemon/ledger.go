@@ -91,8 +91,7 @@ func (w *work) flush() error {
 		}
 	}
 	for id, inc := range w.ledger.byID {
-		before, now := w.ledger.read[id], *inc
-		w.tx.OnCommit(func() { w.known.put(before, now) })
+		w.known.put(w.ledger.read[id], *inc)
 	}
 	return nil
 }
