@@ -46,8 +46,8 @@ func Backup(ctx context.Context, path, to string, progress func(done, total int6
 	if err != nil {
 		return Copy{}, err
 	}
-	if err := syncPath(file); err != nil {
-		return Copy{}, err
+	if err := errors.Join(os.Chmod(file, 0o600), syncPath(file)); err != nil {
+		return Copy{}, fmt.Errorf("finish the backup: %w", err)
 	}
 	if err := os.Link(file, to); err != nil { // fails, unlike a rename, if the name is taken
 		if errors.Is(err, fs.ErrExist) {
@@ -114,7 +114,7 @@ func Verify(ctx context.Context, file string) (Copy, error) {
 	}
 	defer db.Close()
 	if err := quickCheck(ctx, db, file); err != nil {
-		return c, fmt.Errorf("verify the backup: %w", err)
+		return c, watchbill.Errorf(watchbill.CodeInvalid, "use an older backup", "cannot use the backup: %v", err)
 	}
 	if err := db.QueryRowContext(ctx, `SELECT max(version_id) FROM goose_db_version`).Scan(&c.Schema); err != nil {
 		return c, watchbill.Errorf(watchbill.CodeInvalid, "name a file that watchbill backup wrote", "%s is no store of watchbill: %v", file, err)

@@ -106,7 +106,7 @@ func quickCheck(ctx context.Context, db *sql.DB, path string) error {
 }
 
 func errCorrupt(path, what string) error {
-	return watchbill.Errorf(watchbill.CodeUnavailable,
+	return watchbill.Errorf(watchbill.CodeInternal,
 		"keep the file, then put the last backup in place with: watchbill restore --replace FILE",
 		"the store %s is damaged: %s", path, what)
 }
