@@ -75,7 +75,7 @@ func runAlertmanager(file, listen string) error {
 	var dispatcher atomic.Pointer[dispatch.Dispatcher]
 	a, err := api.New(api.Options{
 		Alerts: alerts, Silences: silences, GroupMutedFunc: groups.Muted, Logger: log, Registry: reg,
-		RequestDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "duration"}, []string{"handler", "method", "code"}),
+		RequestDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "duration_seconds", Help: "As its own command has it."}, []string{"handler", "method", "code"}),
 		GroupFunc: func(ctx context.Context, r func(*dispatch.Route) bool, f func(*alert.Alert, time.Time) bool) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
 			return dispatcher.Load().Groups(ctx, r, f)
 		},

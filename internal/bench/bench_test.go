@@ -67,10 +67,20 @@ type result struct {
 func (r result) rate() float64   { return float64(r.alerts) / r.elapsed.Seconds() }
 func (r result) micros() float64 { return float64(r.cpu.Microseconds()) / float64(r.alerts) }
 
+// load is what is pushed: requests of size alerts each, once or again and again,
+// for a limited time.
+type load struct {
+	requests [][]byte
+	size     int
+	loop     bool
+	limit    time.Duration
+}
+
 // drive posts requests over a few connections until they are used up or the time
 // is over, and counts only what was answered 2xx.
-func drive(t testing.TB, s *server, requests [][]byte, size int, loop bool, limit time.Duration) result {
+func drive(t testing.TB, s *server, l load) result {
 	t.Helper()
+	requests := l.requests
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
 	defer client.CloseIdleConnections()
 	var next, accepted atomic.Int64
@@ -79,9 +89,9 @@ func drive(t testing.TB, s *server, requests [][]byte, size int, loop bool, limi
 	var wg sync.WaitGroup
 	for c := range connections {
 		wg.Go(func() {
-			for time.Since(begun) < limit {
+			for time.Since(begun) < l.limit {
 				i := int(next.Add(1) - 1)
-				if i >= len(requests) && !loop {
+				if i >= len(requests) && !l.loop {
 					return
 				}
 				sent := time.Now()
@@ -98,7 +108,7 @@ func drive(t testing.TB, s *server, requests [][]byte, size int, loop bool, limi
 	require.NotEmpty(t, all, "%s accepted nothing", s.name)
 	slices.Sort(all)
 	return result{
-		alerts: int(accepted.Load()) * size, elapsed: elapsed, cpu: s.cpu(t) - before,
+		alerts: int(accepted.Load()) * l.size, elapsed: elapsed, cpu: s.cpu(t) - before,
 		p50: all[len(all)/2], p99: all[len(all)*99/100],
 	}
 }
@@ -206,20 +216,19 @@ func (b *bench) intake() {
 		for _, size := range []int{1, 100} {
 			var rates []float64
 			var rows []string
+			first, requests := [][]byte(nil), bodies(1000, 160_000, size, kind.groups)
+			switch {
+			case kind.loop:
+				requests = bodies(0, 10_000, size, kind.groups)
+				first = requests
+			case kind.groups == 100:
+				first = bodies(0, 100, size, 100)
+			}
 			b.each("service", func(s *server, _ *sink) {
-				n := 400 * 1000
-				if size == 1 {
-					n = 60 * 1000
+				if first != nil {
+					drive(b, s, load{requests: first, size: size, limit: time.Minute})
 				}
-				requests := bodies(1000, n, size, kind.groups)
-				switch {
-				case kind.loop:
-					requests = bodies(0, 10_000, size, kind.groups)
-					drive(b, s, requests, size, false, time.Minute)
-				case kind.groups == 100:
-					drive(b, s, bodies(0, 100, 100, 100), 100, false, time.Minute)
-				}
-				r := drive(b, s, requests, size, kind.loop, runFor)
+				r := drive(b, s, load{requests: requests, size: size, loop: kind.loop, limit: runFor})
 				rates = append(rates, r.rate())
 				rows = append(rows, fmt.Sprintf("| %s | %d | %s | %.0f | %.1f | %s | %s |", kind.name, size, s.name, r.rate(), r.micros(),
 					r.p50.Round(10*time.Microsecond), r.p99.Round(10*time.Microsecond)))
@@ -268,7 +277,7 @@ func (b *bench) memory() {
 	requests := bodies(0, 100_000, 100, 1000)
 	b.each("service", func(s *server, k *sink) {
 		begun := time.Now()
-		r := drive(b, s, requests, 100, false, 5*time.Minute)
+		r := drive(b, s, load{requests: requests, size: 100, limit: 5 * time.Minute})
 		require.Equal(b, 100_000, r.alerts, s.name)
 		require.Eventually(b, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.n >= 1000 }, 2*time.Minute, 50*time.Millisecond, s.name)
 		k.mu.Lock()

@@ -34,10 +34,8 @@ func freeAddr(t testing.TB) string {
 }
 
 // launch starts a program and waits until it answers at path.
-func launch(t testing.TB, s *server, path string, env []string, name string, args ...string) {
+func launch(t testing.TB, s *server, path string, cmd *exec.Cmd) {
 	t.Helper()
-	cmd := exec.CommandContext(context.Background(), name, args...)
-	cmd.Env = append(os.Environ(), env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Start())
@@ -61,7 +59,7 @@ func launch(t testing.TB, s *server, path string, env []string, name string, arg
 
 // amConfig is an Alertmanager that groups as the daemon does and notifies a sink
 // at once.
-func amConfig(t testing.TB, sink string, groupBy string) string {
+func amConfig(t testing.TB, sink, groupBy string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "alertmanager.yml")
 	text := fmt.Sprintf("route: {receiver: sink, group_by: [%s], group_wait: 0s, group_interval: 5m, repeat_interval: 4h}\n"+
@@ -75,7 +73,9 @@ func newest(t testing.TB, sink, groupBy string) *server {
 	s := &server{name: "Alertmanager 0.34.2", url: "http://" + addr}
 	self, err := os.Executable()
 	require.NoError(t, err)
-	launch(t, s, "/api/v2/status", []string{envConfig + "=" + amConfig(t, sink, groupBy), envListen + "=" + addr}, self)
+	cmd := exec.CommandContext(context.Background(), self)
+	cmd.Env = append(os.Environ(), envConfig+"="+amConfig(t, sink, groupBy), envListen+"="+addr)
+	launch(t, s, "/api/v2/status", cmd)
 	return s
 }
 
@@ -84,8 +84,8 @@ func debian(t testing.TB, sink, groupBy string) *server {
 	require.NoError(t, err, "apt-get install prometheus-alertmanager")
 	addr := freeAddr(t)
 	s := &server{name: "Debian's Alertmanager", url: "http://" + addr}
-	launch(t, s, "/-/ready", nil, path, "--config.file="+amConfig(t, sink, groupBy), "--storage.path="+t.TempDir(),
-		"--web.listen-address="+addr, "--cluster.listen-address=", "--log.level=error")
+	launch(t, s, "/-/ready", exec.CommandContext(context.Background(), path, "--config.file="+amConfig(t, sink, groupBy),
+		"--storage.path="+t.TempDir(), "--web.listen-address="+addr, "--cluster.listen-address=", "--log.level=error"))
 	return s
 }
 
@@ -110,7 +110,7 @@ escalation: {second: 2h, manager: 3h, everyone: 4h, repeat: 4h}
 	secret, err := os.ReadFile(token)
 	require.NoError(t, err)
 	s := &server{name: "watchbill", url: "http://" + addr, token: strings.TrimSpace(string(secret))}
-	launch(t, s, "/-/ready", nil, bin, "serve", "--config", file, "--log-level", "error")
+	launch(t, s, "/-/ready", exec.CommandContext(context.Background(), bin, "serve", "--config", file, "--log-level", "error"))
 	return s
 }
 

@@ -105,7 +105,7 @@ func refuse(context.Context, string, string) (net.Conn, error) { return nil, net
 // client on the same processors: re-sends that change nothing, new alerts that
 // join open incidents, and alerts that each open an incident.
 func BenchmarkIntake(b *testing.B) {
-	run := func(name string, size int, groups int, warm bool) {
+	run := func(name string, size, groups int, warm bool) {
 		b.Run(fmt.Sprintf("%s/batch=%d", name, size), func(b *testing.B) {
 			post := intake(b)
 			bodies := alertBodies(b, max(b.N*size, 1), size, groups)
