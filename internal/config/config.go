@@ -20,6 +20,7 @@ import (
 	"watchbill/incident"
 	"watchbill/internal/auth"
 	"watchbill/internal/notify"
+	"watchbill/internal/watchdog"
 	"watchbill/router"
 	"watchbill/runbooks"
 	"watchbill/targets"
@@ -56,6 +57,11 @@ type Config struct {
 	Runbooks   runbooks.Config
 	Notify     notify.Config
 	Auth       auth.Config
+	Watch      watchdog.Config
+
+	// SelfMonitoring has the daemon watch its own metrics with the rules that it
+	// brings.
+	SelfMonitoring bool
 
 	// Warnings are doubts that do not keep the configuration from being used.
 	Warnings Problems
@@ -190,6 +196,7 @@ func (b *builder) build() {
 	b.rosters()
 	b.prometheus()
 	b.targetFiles()
+	b.watch()
 	b.assemble()
 }
 

@@ -16,7 +16,8 @@
 //	  - {name: ana, roles: [manager, support], contact: [{receiver: terminal}]}
 //
 // Three kinds of section stand in it. The daemon's own: services, roles, matrix,
-// people, activities, severities, rosters, incidents, escalation, runbooks, auth.
+// people, activities, severities, rosters, incidents, escalation, runbooks, auth,
+// alarm, deadman.
 // Prometheus': scrape_configs, and the files of rule_files. Alertmanager's:
 // receivers, inhibit_rules, time_intervals, templates. The section global holds
 // the keys of both of theirs, and each key goes to the one that knows it.

@@ -76,6 +76,7 @@ func TestExamplesOfTheReferenceWork(t *testing.T) {
 `,
 		"examples/rules/a.yaml": "groups: []\n", "examples/templates/a.tmpl": `{{ define "a" }}{{ end }}`,
 		"examples/runbooks/a.md": runbook, "examples/secrets/smtp": "x", "examples/secrets/ana-push": "https://push.example.com",
+		"examples/secrets/alarm": "https://alarm.example.com/x\n", "examples/secrets/deadman-1": "https://deadman.example.com/x",
 	}
 	blocks := strings.Split(string(content), "```yaml\n")[1:]
 	require.GreaterOrEqual(t, len(blocks), 9)

@@ -33,6 +33,10 @@ type sections struct {
 	Templates    []text             `yaml:"templates"`
 	Runbooks     runbooksSection    `yaml:"runbooks"`
 	Auth         authSection        `yaml:"auth"`
+	Alarm        alarmSection       `yaml:"alarm"`
+	Deadman      []deadmanEntry     `yaml:"deadman"`
+
+	SelfMonitoring toggle `yaml:"self_monitoring"`
 }
 
 type retentionSection struct {
