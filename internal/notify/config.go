@@ -17,6 +17,10 @@ const TerminalReceiver = "terminal"
 // are set and no receiver of that name is configured.
 const EmailReceiver = "email"
 
+// LoopReceiver is the name of the built-in receiver of the self-test: it takes
+// every page and tells nobody.
+const LoopReceiver = "watchbill-loop"
+
 // Config is how people are reached.
 type Config struct {
 	// Global is Alertmanager's global section after its defaults; the built-in

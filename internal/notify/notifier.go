@@ -36,6 +36,9 @@ type Options struct {
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Registerer takes the metrics. Nil: they are not exposed.
 	Registerer prometheus.Registerer
+	// Fallback is told of a receiver whose templates fail, each time that a page
+	// goes out as plain text for it. Nil: nobody is told.
+	Fallback func(receiver string)
 }
 
 // Notifier sends pages. It is safe for concurrent use and is never changed: a
@@ -46,6 +49,7 @@ type Notifier struct {
 	receivers map[string]*receiver
 	timeout   time.Duration
 	fallbacks *prometheus.CounterVec
+	fallback  func(receiver string)
 }
 
 // New makes a notifier. It opens no connection.
@@ -62,6 +66,7 @@ func New(cfg Config, o Options) (*Notifier, error) {
 		log:       cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		tmpl:      tmpl,
 		receivers: map[string]*receiver{},
+		fallback:  o.Fallback,
 		timeout:   cmp.Or(cfg.SendTimeout, defaultSendTimeout),
 	}
 	n.fallbacks, err = registered(o.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -78,6 +83,10 @@ func New(cfg Config, o Options) (*Notifier, error) {
 	}
 	var problems []error
 	for _, c := range configs {
+		if c.Name == LoopReceiver {
+			problems = append(problems, watchbill.Invalidf("choose another name", "the receiver %s is watchbill's own", LoopReceiver))
+			continue
+		}
 		r, err := newReceiver(adapt(c), build)
 		if err != nil {
 			problems = append(problems, err)

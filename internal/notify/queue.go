@@ -31,7 +31,7 @@ func (q *queue) wakeUp() {
 // selects is what the queue asks the outbox for.
 func (q *queue) selects(n *Notifier) Queue {
 	if q.method == "" {
-		return Queue{Except: n.Receivers()}
+		return Queue{Except: append(n.Receivers(), LoopReceiver)}
 	}
 	return Queue{Method: q.method}
 }
@@ -41,6 +41,7 @@ func (q *queue) run(ctx context.Context) {
 	defer q.worker.Wake() // what a closing queue gave back is for another one
 	defer q.stop()
 	for ctx.Err() == nil {
+		q.worker.beat()
 		worked, err := q.round(ctx)
 		if err != nil && ctx.Err() == nil {
 			q.worker.log.ErrorContext(ctx, "outbox failed, pages wait", "receiver", q.label(), "err", err)
@@ -106,6 +107,10 @@ func (q *queue) deliver(ctx context.Context, n *Notifier, d watchbill.Delivery, 
 		o.Result, o.Detail = n.Send(context.WithoutCancel(ctx), d)
 	}
 	o.At = time.Now()
+	if q.method == LoopReceiver { // no page to a person: it is not counted
+		q.finish(ctx, o, leaseEnd)
+		return
+	}
 	switch o.Result {
 	case watchbill.ResultDelivered:
 		q.worker.lateness.Observe(max(o.At.Sub(d.Page.Due), 0).Seconds())
@@ -158,6 +163,9 @@ func (q *queue) finish(ctx context.Context, o watchbill.Outcome, leaseEnd time.T
 // sleep waits for a wake-up, for the next due page, or for the next look.
 func (q *queue) sleep(ctx context.Context, failing bool) {
 	pause := pollEvery
+	if q.method == LoopReceiver {
+		pause = beatEvery
+	}
 	if failing {
 		pause = storeRetry
 	} else if next, err := q.worker.outbox.NextDue(ctx, q.selects(q.worker.current())); err != nil {

@@ -29,6 +29,9 @@ type answer struct {
 // Send delivers a page through the receiver that it names, within the send
 // timeout. It says how that ended, and why in words that hold no secret.
 func (n *Notifier) Send(ctx context.Context, d watchbill.Delivery) (watchbill.Result, string) {
+	if d.Page.Method == LoopReceiver {
+		return watchbill.ResultDelivered, "taken by the loop"
+	}
 	r := n.receivers[d.Page.Method]
 	if r == nil {
 		return watchbill.ResultRefused, fmt.Sprintf("receiver %q is not configured", d.Page.Method)
@@ -54,6 +57,9 @@ func (n *Notifier) Send(ctx context.Context, d watchbill.Delivery) (watchbill.Re
 	}
 	if len(failed) > 0 {
 		n.fallbacks.WithLabelValues(r.name).Inc()
+		if n.fallback != nil {
+			n.fallback(r.name)
+		}
 		n.log.WarnContext(ctx, "template failed, page goes out as plain text", "receiver", r.name, "page", d.Page.Key(),
 			"template", failed[0].slot.Path, "err", r.redact.clean(failed[0].err.Error()), "templates", len(failed))
 	}

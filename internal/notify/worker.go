@@ -18,6 +18,7 @@ const (
 	lease       = 30 * time.Second // of a claim; longer than a send and its result take
 	leaseMargin = 10 * time.Second // of the lease, for writing down results
 	pollEvery   = 30 * time.Second // without a wake-up: another process may have written
+	beatEvery   = 10 * time.Second // of the loop's queue, which shows that the worker lives
 	storeRetry  = time.Second      // between attempts while the store fails
 	closingTime = 3 * time.Second  // for results that the store does not take while the worker stops
 	refusedWait = 5 * time.Minute  // until a receiver that said no is asked again
@@ -72,6 +73,9 @@ type WorkerOptions struct {
 	Logger   *slog.Logger // nil: silent
 	// Registerer takes the metrics. Nil: they are not exposed.
 	Registerer prometheus.Registerer
+	// Beat is called whenever a queue goes round, and at least every ten seconds
+	// while any does. Nil: nobody listens.
+	Beat func()
 }
 
 // Worker works off the outbox, one queue for each receiver. It gives up no page:
@@ -82,6 +86,7 @@ type Worker struct {
 	attempts *prometheus.CounterVec
 	lateness prometheus.Histogram
 	changed  chan struct{} // a reload waits to be taken up
+	beat     func()
 
 	mu       sync.Mutex
 	notifier *Notifier
@@ -96,6 +101,10 @@ func NewWorker(o WorkerOptions) *Worker {
 		notifier: o.Notifier,
 		changed:  make(chan struct{}, 1),
 		queues:   map[string]*queue{},
+		beat:     func() {},
+	}
+	if o.Beat != nil {
+		w.beat = o.Beat
 	}
 	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "watchbill_page_attempts_total",
@@ -122,6 +131,15 @@ func (w *Worker) Wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, q := range w.queues {
+		q.wakeUp()
+	}
+}
+
+// WakeLoop makes the queue of the loop look for due pages now, and no other.
+func (w *Worker) WakeLoop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if q := w.queues[LoopReceiver]; q != nil {
 		q.wakeUp()
 	}
 }
@@ -159,7 +177,7 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) reconcile(ctx context.Context, wg *sync.WaitGroup) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	known := w.notifier.Receivers()
+	known := append(w.notifier.Receivers(), LoopReceiver)
 	for method, q := range w.queues {
 		if method != "" && !slices.Contains(known, method) {
 			q.stop()

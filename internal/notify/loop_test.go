@@ -1,0 +1,59 @@
+package notify
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	amconfig "github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"watchbill"
+)
+
+// The loop takes a page of the self-test, counts nothing, and is no way to a
+// person.
+func TestTheLoopTakesPagesAndReachesNobody(t *testing.T) {
+	t.Parallel()
+	n, err := New(Config{}, Options{})
+	require.NoError(t, err)
+	require.NotContains(t, n.Receivers(), LoopReceiver)
+	methods := n.Methods(watchbill.Person{ID: "ana", Contact: []watchbill.Contact{{Receiver: LoopReceiver}}}, time.Now())
+	require.Len(t, methods, 1)
+	require.Equal(t, TerminalReceiver, methods[0].Receiver)
+	_, err = New(Config{Receivers: []amconfig.Receiver{{Name: LoopReceiver}}}, Options{})
+	require.ErrorContains(t, err, "watchbill's own")
+}
+
+func TestQueuesBeatAndTheLoopIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := New(Config{}, Options{})
+		require.NoError(t, err)
+		o := newShelf()
+		o.put(1, LoopReceiver, watchbill.Sev1, 0)
+		reg := prometheus.NewRegistry()
+		beats := make(chan time.Time, 1000)
+		w := NewWorker(WorkerOptions{Outbox: o, Notifier: n, Registerer: reg, Beat: func() { beats <- time.Now() }})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- w.Run(ctx) }()
+		time.Sleep(time.Minute)
+		stop()
+		require.NoError(t, <-ended)
+		require.Len(t, o.outcomes, 1)
+		require.Equal(t, watchbill.ResultDelivered, o.outcomes[0].Result)
+		count, err := testutil.GatherAndCount(reg, "watchbill_page_attempts_total")
+		require.NoError(t, err)
+		require.Zero(t, count)
+		close(beats)
+		last := time.Time{}
+		for at := range beats {
+			require.True(t, last.IsZero() || at.Sub(last) <= 10*time.Second)
+			last = at
+		}
+		require.False(t, last.IsZero())
+	})
+}
