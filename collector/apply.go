@@ -26,11 +26,12 @@ type prepared struct {
 	groups      map[string]*rulefmt.RuleGroups
 	retention   time.Duration
 	externalURL *url.URL
+	self        bool
 }
 
 // prepare checks everything about a configuration without touching anything.
 func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, error) {
-	p := prepared{retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
+	p := prepared{self: cfg.Self, retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
 	if p.retention <= 0 {
 		p.retention = defaultRetention
 	}
@@ -125,6 +126,8 @@ func (c *Collector) apply(p prepared) error {
 		return fmt.Errorf("apply discovery: %w", err)
 	}
 	global := p.prom.GlobalConfig
+	c.selfOn.Store(p.self)
+	c.selfEvery.Store(int64(global.ScrapeInterval))
 	c.offset.Store(int64(global.RuleQueryOffset))
 	c.sender.origin.Store(&origin{externalURL: p.externalURL.String(), labels: global.ExternalLabels.Map()})
 	c.loader.set(p.groups, time.Duration(global.EvaluationInterval))

@@ -43,6 +43,12 @@
 // database (unless the daemon was away for more than an hour or "for" is shorter
 // than ten minutes, as in Prometheus).
 //
+// # The process' own metrics
+//
+// With Config.Self, what Options.Self gathers is kept too, at the scrape interval,
+// as the job and instance "watchbill": rules can watch the daemon as they watch
+// any target, without a network in between.
+//
 // # Bubbles
 //
 // Everything runs inside a testing/synctest bubble with Options.DialContext on
@@ -102,6 +108,9 @@ type Options struct {
 	// DialContext makes the connections of scrapes and of http discovery. The
 	// real network if nil.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Self has the process' own metrics kept with the others, while Config.Self is
+	// set.
+	Self prometheus.Gatherer
 }
 
 // Collector scrapes, stores and evaluates.
@@ -117,8 +126,13 @@ type Collector struct {
 	sender    *sender
 	// offset is rule_query_offset of the present configuration.
 	offset atomic.Int64
+	// self keeps the process' own metrics; nil if nobody gives them.
+	self      *self
+	selfEvery atomic.Int64
+	selfOn    atomic.Bool
 	// stopDiscovery ends discovery and stopEval what is left of evaluation.
 	stopDiscovery, stopEval context.CancelFunc
+	stopSelf                context.CancelFunc
 
 	// mu is held by what changes the configuration or ends the collector, so
 	// that neither meets the other half-way.
@@ -142,6 +156,9 @@ func New(cfg Config, o Options) (*Collector, error) {
 		o.Registerer = prometheus.NewRegistry()
 	}
 	c := &Collector{logger: o.Logger, loader: &loader{}}
+	if o.Self != nil {
+		c.self = &self{c: c, from: o.Self}
+	}
 	if o.DialContext != nil {
 		c.http = append(c.http, config_util.WithDialContextFunc(o.DialContext))
 	}
@@ -273,6 +290,11 @@ func (c *Collector) start() {
 	})
 	c.running.Go(c.sender.run)
 	c.running.Go(c.rules.Run)
+	if c.self != nil {
+		ctx, stop := context.WithCancel(context.Background())
+		c.stopSelf = stop
+		c.running.Go(func() { c.self.run(ctx) })
+	}
 }
 
 // Close ends everything and closes the database. Run calls it; calling it again
@@ -286,6 +308,9 @@ func (c *Collector) Close() error {
 	c.closed = true
 	if c.scrape != nil {
 		c.scrape.Stop()
+	}
+	if c.stopSelf != nil {
+		c.stopSelf()
 	}
 	if c.stopDiscovery != nil {
 		c.stopDiscovery()

@@ -17,6 +17,8 @@ type Config struct {
 	// Retention is how long samples are kept. Default 3 d, and more if a
 	// service target's window is longer.
 	Retention time.Duration
+	// Self has the process' own metrics kept, if Options.Self gives them.
+	Self bool
 	// ExternalURL is the daemon's own address, for the links of alerts.
 	ExternalURL string
 }
