@@ -21,6 +21,7 @@ func (f *flow) List(ctx context.Context, state string, limit int) ([]watchbill.I
 		all, err = tx.Incidents(state, limit)
 		return err
 	})
+	all = slices.DeleteFunc(all, func(inc watchbill.Incident) bool { return inc.ID == store.SelfTestID })
 	return all, err
 }
 

@@ -45,6 +45,7 @@ import (
 	"watchbill/internal/config"
 	"watchbill/internal/notify"
 	"watchbill/internal/store"
+	"watchbill/internal/watchdog"
 	"watchbill/internal/web"
 	"watchbill/router"
 	"watchbill/runbooks"
@@ -60,8 +61,14 @@ type Options struct {
 	// DialContext reaches scrape targets and receivers; nil is the network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// StopTimersAfter stops the loop that fires timers after a while, to see what
+	// happens when it does; zero leaves it alone. It is for tests and drills.
+	StopTimersAfter time.Duration
+
 	// registerer is where the rooms register their metrics; nil for none.
 	registerer prometheus.Registerer
+	// fallback is told of a receiver whose templates fail; nil for nobody.
+	fallback func(receiver string)
 }
 
 // Daemon is everything that runs.
@@ -80,6 +87,7 @@ type Daemon struct {
 	listener  net.Listener
 	server    *http.Server
 	wakeTimer chan struct{}
+	watch     *watch
 }
 
 // build makes the rooms of a configuration. It touches nothing that runs.
@@ -101,6 +109,7 @@ func build(cfg *config.Config, o Options) (*rooms, error) {
 	}
 	r.notifier, err = notify.New(cfg.Notify, notify.Options{
 		Logger: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), Terminal: o.Terminal, DialContext: o.DialContext, Registerer: o.registerer,
+		Fallback: o.fallback,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up receivers: %w", err)
@@ -118,9 +127,10 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	registry := prometheus.NewRegistry()
 	o.registerer = registry
 	d := &Daemon{o: o, fixed: cfg, registry: registry, wakeTimer: make(chan struct{}, 1)}
+	d.o.fallback = func(receiver string) { d.watch.templateFailed(receiver) }
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.stats = newStats(d.registry, cmp.Or(o.Version, "unknown"))
-	r, err := build(cfg, o)
+	r, err := build(cfg, d.o)
 	if err != nil {
 		return nil, err
 	}
@@ -134,12 +144,18 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		}
 	}()
 	d.registry.MustRegister(newStoreStats(d.store))
-	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
-	d.worker = notify.NewWorker(notify.WorkerOptions{Outbox: outbox{d.flow}, Notifier: r.notifier, Logger: o.Logger, Registerer: d.registry})
+	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
+	if d.watch, err = newWatch(cfg, d); err != nil {
+		return nil, err
+	}
+	d.worker = notify.NewWorker(notify.WorkerOptions{
+		Outbox: outbox{d.flow}, Notifier: r.notifier, Logger: o.Logger, Registerer: d.registry,
+		Beat: func() { d.flow.health.beat(loopPages) },
+	})
 	d.auth = auth.New(cfg.Auth, tokens{d.store}, d.person)
-	d.collector, err = collector.New(cfg.Collector, collector.Options{
+	d.collector, err = collector.New(selfMonitored(cfg), collector.Options{
 		Dir: filepath.Join(cfg.DataDir, "series"), Logger: o.Logger, Registerer: d.registry,
-		Notify: d.fromRules, DialContext: o.DialContext,
+		Notify: d.fromRules, DialContext: o.DialContext, Self: d.registry,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the collector: %w", err)
@@ -221,17 +237,21 @@ func (d *Daemon) Run(ctx context.Context) error {
 	part("store", func() error {
 		select {
 		case err := <-d.store.Failed():
+			d.watch.storeFailed(err)
 			return err
 		case <-ctx.Done():
 			return nil
 		}
 	})
 	part("collector", func() error { return d.collector.Run(ctx) })
-	part("timers", func() error { d.flow.timers(ctx, d.wakeTimer); return nil })
+	part("timers", func() error { d.timers(ctx); return nil })
 	part("pages", func() error { return d.worker.Run(ctx) })
+	stopAlarm := d.watch.run(ctx, part)
+	d.systemd(ctx, watchdog.SystemdReady)
 	d.o.Logger.InfoContext(ctx, "watchbill is on watch", "address", d.listener.Addr().String())
 
 	<-ctx.Done()
+	d.systemd(ctx, watchdog.SystemdStopping)
 	err = context.Cause(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -240,7 +260,18 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer done()
 	err = errors.Join(err, d.server.Shutdown(drain), stopHousekeeping())
 	parts.Wait()
+	stopAlarm()
 	return errors.Join(err, d.store.Close())
+}
+
+// timers fires due timers until ctx ends, or until it is stopped for a drill.
+func (d *Daemon) timers(ctx context.Context) {
+	if d.o.StopTimersAfter > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.o.StopTimersAfter)
+		defer cancel()
+	}
+	d.flow.timers(ctx, d.wakeTimer)
 }
 
 // close releases what New opened, when Run is never reached.
@@ -261,6 +292,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	d.reload.Lock()
 	defer d.reload.Unlock()
 	err := d.replace()
+	d.watch.reloaded(err)
 	if err != nil {
 		d.stats.reloaded.Set(0)
 		d.o.Logger.ErrorContext(ctx, "the configuration was not reloaded; the old one stays in force", "err", err)
@@ -281,6 +313,9 @@ func (d *Daemon) replace() error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.Watch.Validate(); err != nil {
+		return err
+	}
 	for key, changed := range map[string]bool{
 		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "auth": cfg.Auth != d.fixed.Auth,
 	} {
@@ -288,11 +323,12 @@ func (d *Daemon) replace() error {
 			d.o.Logger.Warn("a reload does not change this; it takes effect at the next start", "key", key)
 		}
 	}
-	if err := d.collector.Reload(cfg.Collector); err != nil { // checks all of it before it changes anything
+	if err := d.collector.Reload(selfMonitored(cfg)); err != nil { // checks all of it before it changes anything
 		return err
 	}
 	d.rooms.Store(r)
 	d.worker.Reload(r.notifier)
+	d.watch.reload(cfg)
 	d.wake()
 	return nil
 }
@@ -304,6 +340,15 @@ func (d *Daemon) wake() {
 	default:
 	}
 	d.worker.Wake()
+}
+
+// nudge is wake for what concerns only the self-test.
+func (d *Daemon) nudge() {
+	select {
+	case d.wakeTimer <- struct{}{}:
+	default:
+	}
+	d.worker.WakeLoop()
 }
 
 // fromRules takes alerts of the rule engine in.

@@ -21,10 +21,13 @@ type flow struct {
 	store  *store.Store
 	rooms  *atomic.Pointer[rooms]
 	wake   func() // after a commit: timers and outbox may have work
+	nudge  func() // the same, when only the self-test has
 	seen   *seen
 	known  *known
 	logger *slog.Logger
 	stats  *stats
+	health health
+	self   selfTest
 }
 
 // work is one transaction at one instant under one configuration.
@@ -36,6 +39,8 @@ type work struct {
 	now      time.Time
 	silences *router.Silences
 	ledger   ledger
+
+	selfGeneration int // of the self-test's incident
 }
 
 // update runs fn in a transaction. Whoever waits for due rows is woken after
@@ -43,6 +48,7 @@ type work struct {
 func (f *flow) update(ctx context.Context, fn func(*work) error) error {
 	rooms, now := f.rooms.Load(), time.Now().UTC()
 	begun := time.Now()
+	wake := f.wake
 	err := f.store.Update(ctx, func(tx *store.Tx) error {
 		all, err := tx.Silences(now)
 		if err != nil {
@@ -56,11 +62,15 @@ func (f *flow) update(ctx context.Context, fn func(*work) error) error {
 		if err := fn(w); err != nil {
 			return err
 		}
+		if w.selfGeneration != 0 {
+			wake = f.nudge
+		}
 		return w.flush()
 	})
 	f.stats.commits.Observe(time.Since(begun).Seconds())
+	f.health.committed(err)
 	if err == nil {
-		f.wake()
+		wake()
 	}
 	return err
 }
@@ -160,6 +170,9 @@ func (w *work) begin(row store.AlertRow) error {
 	v, err := w.decide(row.Alert)
 	if err != nil {
 		return err
+	}
+	if row.Source == selfSource {
+		return w.openSelfTest(row, v)
 	}
 	inc, found, err := w.newest(v.Key)
 	if err != nil {

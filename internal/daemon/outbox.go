@@ -40,6 +40,9 @@ func (o outbox) NextDue(ctx context.Context, q notify.Queue) (time.Time, error) 
 
 // Needed reports whether a page must still be sent, or why not.
 func (o outbox) Needed(ctx context.Context, d watchbill.Delivery) (bool, string, error) {
+	if d.Page.Incident == store.SelfTestID { // one that is over takes its page along
+		return true, "", nil
+	}
 	var inc watchbill.Incident
 	var row store.PageRow
 	err := o.store.View(ctx, func(tx *store.Tx) (err error) {
@@ -68,7 +71,12 @@ func (o outbox) Needed(ctx context.Context, d watchbill.Delivery) (bool, string,
 // makes the person's next method due at once; after the last method, the next
 // step of the path.
 func (o outbox) Finish(ctx context.Context, out watchbill.Outcome) error {
-	return o.update(ctx, func(w *work) error {
+	if out.Delivery.Page.Incident == store.SelfTestID {
+		return o.finishSelfTest(ctx, out)
+	}
+	unreached := ""
+	err := o.update(ctx, func(w *work) error {
+		unreached = ""
 		if err := w.tx.FinishAttempt(out); err != nil {
 			return err
 		}
@@ -89,10 +97,41 @@ func (o outbox) Finish(ctx context.Context, out watchbill.Outcome) error {
 			}
 			return w.save(&inc, w.event(watchbill.EventPageFailed, "could not page %s: %s", what, out.Detail))
 		case watchbill.ResultRefused:
+			unreached, err = w.unreached(out.Delivery)
+			if err != nil {
+				return err
+			}
 			return w.refused(inc, out, what)
 		}
 		return nil
 	})
+	if err == nil && unreached != "" {
+		o.health.unreached(unreached)
+	}
+	return err
+}
+
+// unreached says so if every method of a person refused the page of a step, and
+// this attempt was the last of them.
+func (w *work) unreached(d watchbill.Delivery) (string, error) {
+	before, err := w.tx.RefusedBefore(d)
+	if err != nil || before {
+		return "", err
+	}
+	refused, err := w.tx.RefusedPages(d.Page.Incident)
+	if err != nil {
+		return "", err
+	}
+	pages, err := w.tx.PagesOf(d.Page.Incident)
+	if err != nil {
+		return "", err
+	}
+	for _, x := range pages {
+		if x.Generation == d.Page.Generation && x.Step == d.Page.Step && x.Person == d.Page.Person && !refused[x.ID] {
+			return "", nil
+		}
+	}
+	return fmt.Sprintf("every way to reach %s was refused for a page of %s", d.Page.Person, d.Page.Incident), nil
 }
 
 func (w *work) refused(inc watchbill.Incident, out watchbill.Outcome, what string) error {

@@ -43,6 +43,7 @@ func (f *flow) timers(ctx context.Context, wake <-chan struct{}) {
 // sleep.
 func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
 	for {
+		f.health.beat(loopTimers)
 		due, err := f.readDue(ctx)
 		if err != nil {
 			return retryStore, err
@@ -54,11 +55,13 @@ func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
 			return min(idle, max(time.Until(due.next), 0)), nil
 		}
 		for _, tm := range due.timers {
+			f.health.beat(loopTimers)
 			if err := f.fire(ctx, tm); err != nil {
 				return retryStore, err
 			}
 		}
 		for _, row := range due.alerts {
+			f.health.beat(loopTimers)
 			err := f.update(ctx, func(w *work) error { return w.alertDue(row.Fingerprint()) })
 			if err != nil {
 				return retryStore, err
@@ -105,7 +108,7 @@ func (f *flow) fire(ctx context.Context, tm watchbill.Timer) error {
 		}
 		return w.incidentTimer(tm)
 	})
-	if err == nil {
+	if err == nil && tm.Incident != store.SelfTestID {
 		f.stats.lateness.Observe(max(time.Since(tm.Due).Seconds(), 0))
 	}
 	return err
@@ -131,6 +134,9 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 	inc, err := w.incident(tm.Incident)
 	if err != nil || inc.Generation != tm.Generation {
 		return err
+	}
+	if inc.ID == store.SelfTestID {
+		return w.stepSelfTest(inc)
 	}
 	switch tm.Kind {
 	case watchbill.TimerStep:
