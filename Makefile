@@ -64,6 +64,10 @@ bench: ## measure beside Alertmanager, and run every benchmark
 	WATCHBILL_BENCH=1 $(GO) test -count=1 -timeout 30m -run TestBench -v ./internal/bench
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: faults
+faults: ## kill, cut, fill, flood and deceive the daemon; FULL=1 for hours of it
+	WATCHBILL_FAULTS=$(if $(FULL),full,1) $(GO) test -count=1 -v -timeout $(if $(FULL),180m,30m) ./internal/faults
+
 .PHONY: docs
 docs: ## write the generated pages under docs/
 	$(GO) generate ./...

@@ -148,10 +148,10 @@ func (c *checker) steps() {
 	next := map[watchbill.IncidentID]watchbill.Timer{}
 	ack := map[watchbill.IncidentID]bool{}
 	for _, tm := range c.dump.timers {
-		switch {
-		case tm.Kind == watchbill.TimerStep:
+		if tm.Kind == watchbill.TimerStep {
 			next[tm.Incident] = tm
-		case tm.Kind == watchbill.TimerAck:
+		}
+		if tm.Kind == watchbill.TimerAck {
 			ack[tm.Incident] = true
 		}
 		if c.alive && c.now.Sub(tm.Due) > ceiling {
@@ -213,6 +213,11 @@ func (c *checker) delivered() {
 	}
 }
 
+// generations are the events with which a new generation may begin.
+var generations = []watchbill.EventKind{
+	watchbill.EventReopened, watchbill.EventAckExpired, watchbill.EventSeverity, watchbill.EventResolved,
+}
+
 // I3: a page is one row, and a step fires once in a generation.
 func (c *checker) unique() {
 	rows := map[string]int{}
@@ -225,17 +230,17 @@ func (c *checker) unique() {
 	for _, inc := range c.dump.incidents {
 		fired := map[string]bool{}
 		for _, ev := range c.dump.events[inc.ID] {
-			switch ev.Kind {
-			case watchbill.EventStepFired:
-				step, _, _ := strings.Cut(ev.Text, " (")
-				if fired[step] {
-					c.breach("I3", "%s of %s fired twice: event %d", step, inc.ID, ev.Seq)
-				}
-				fired[step] = true
-			case watchbill.EventReopened, watchbill.EventAckExpired, watchbill.EventSeverity, watchbill.EventResolved:
+			if slices.Contains(generations, ev.Kind) {
 				clear(fired)
-			default:
 			}
+			if ev.Kind != watchbill.EventStepFired {
+				continue
+			}
+			step, _, _ := strings.Cut(ev.Text, " (")
+			if fired[step] {
+				c.breach("I3", "%s of %s fired twice: event %d", step, inc.ID, ev.Seq)
+			}
+			fired[step] = true
 		}
 	}
 }

@@ -62,7 +62,7 @@ func read(t testing.TB, path string) dump {
 // a store repairs it.
 func readDead(t testing.TB, path string) dump {
 	t.Helper()
-	dir, err := os.MkdirTemp(fastDir(), "dead")
+	dir, err := disk()
 	require.NoError(t, err)
 	defer os.RemoveAll(dir)
 	for _, suffix := range []string{"", "-wal"} {
@@ -76,13 +76,13 @@ func readDead(t testing.TB, path string) dump {
 	return read(t, filepath.Join(dir, "store.db"))
 }
 
-// fastDir is where images of disks are built: in memory, if there is such a
-// folder.
-func fastDir() string {
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		return "/dev/shm"
+// disk makes a folder for the image of a disk: in memory, if that is possible.
+func disk() (string, error) {
+	const memory = "/dev/shm"
+	if info, err := os.Stat(memory); err == nil && info.IsDir() {
+		return os.MkdirTemp(memory, "watchbill")
 	}
-	return os.TempDir()
+	return os.MkdirTemp("", "watchbill")
 }
 
 func readStore(path string) (d dump, err error) {

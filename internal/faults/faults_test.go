@@ -21,6 +21,7 @@ func TestFaults(t *testing.T) {
 		{"two senders", true, twoSenders},
 		{"full disk", false, fullDisk},
 		{"failing disk", true, failingDisk},
+		{"clock steps", false, clockSteps},
 		{"many incidents", true, manyIncidents},
 		{"planned restarts", true, restarts},
 	} {

@@ -57,7 +57,7 @@ func powerLoss(t *testing.T) {
 			cut = rec.answers[random.IntN(len(rec.answers))].line + 1
 		}
 		how := ways[i%len(ways)]
-		dir, err := os.MkdirTemp(fastDir(), "image")
+		dir, err := disk()
 		require.NoError(t, err)
 		path := filepath.Join(dir, "watchbill.db")
 		if rec.image(t, path, cut, how, random) > 0 {

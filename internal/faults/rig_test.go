@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,7 +45,8 @@ type rig struct {
 	dir    string
 	addr   string
 	sim    *pagesim
-	push   string // the receiver's URL
+	push   string   // the receiver's URL
+	env    []string // of the daemon, besides the usual
 	client *web.Client
 	proc   *process
 	downs  []span
@@ -162,6 +162,7 @@ func (r *rig) start(below ...string) *process {
 	args := slices.Concat(below, []string{r.bin, "serve", "--config", r.file(), "--log-level", "warn"})
 	p := &process{cmd: exec.CommandContext(context.Background(), args[0], args[1:]...), logs: &lockedBuffer{}, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
+	p.cmd.Env = append(os.Environ(), r.env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.WaitDelay = 5 * time.Second
 	require.NoError(r.t, p.cmd.Start())
@@ -338,11 +339,6 @@ func full() bool { return os.Getenv("WATCHBILL_FAULTS") == "full" }
 // size chooses how large a scenario is: in go test, in make faults, and in its
 // full form.
 func size(smoke, usual, all int) int {
-	if v := os.Getenv("WATCHBILL_FAULTS_SIZE"); v != "" {
-		if n, err := strconv.Atoi(v); err == nil {
-			return n
-		}
-	}
 	switch {
 	case full():
 		return all

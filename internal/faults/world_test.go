@@ -3,7 +3,6 @@ package faults_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -154,7 +153,7 @@ func (w *world) begin() {
 	ctx, w.cancel = context.WithCancel(context.Background())
 	d, err := daemon.New(ctx, daemon.Options{
 		Load:     func() (*config.Config, error) { return config.Load(filepath.Join(w.dir, "watchbill.yaml"), nil) },
-		Logger:   slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger:   slog.New(slog.DiscardHandler),
 		Listener: w.api, DialContext: w.dial,
 	})
 	require.NoError(w.t, err)
