@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ import (
 
 func (a *app) serve() *cobra.Command {
 	level := slog.LevelInfo
+	stopTimers := time.Duration(0)
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the daemon until it is told to stop",
@@ -26,7 +28,7 @@ func (a *app) serve() *cobra.Command {
 		Args:    args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			logger := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
-			d, err := daemon.New(c.Context(), daemon.Options{Load: a.load, Logger: logger, Terminal: a.stdout, Version: buildVersion()})
+			d, err := daemon.New(c.Context(), daemon.Options{Load: a.load, Logger: logger, Terminal: a.stdout, Version: buildVersion(), StopTimersAfter: stopTimers})
 			if err != nil {
 				return err
 			}
@@ -34,6 +36,8 @@ func (a *app) serve() *cobra.Command {
 		},
 	}
 	c.Flags().TextVar(&level, "log-level", level, "the least `LEVEL` that is logged: debug, info, warn or error")
+	c.Flags().DurationVar(&stopTimers, "debug-stop-timers-after", 0, "stop the loop that fires timers after a `TIME`, to see the alarm speak")
+	_ = c.Flags().MarkHidden("debug-stop-timers-after") // it fails only for a flag that is not there
 	return c
 }
 

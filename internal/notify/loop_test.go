@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,9 +46,14 @@ func TestQueuesBeatAndTheLoopIsNotCounted(t *testing.T) {
 		require.NoError(t, <-ended)
 		require.Len(t, o.outcomes, 1)
 		require.Equal(t, watchbill.ResultDelivered, o.outcomes[0].Result)
-		count, err := testutil.GatherAndCount(reg, "watchbill_page_attempts_total")
-		require.NoError(t, err)
-		require.Zero(t, count)
+		require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP watchbill_page_attempts_total Attempts to deliver a page, by how they ended.
+# TYPE watchbill_page_attempts_total counter
+watchbill_page_attempts_total{receiver="unknown",result="delivered"} 0
+watchbill_page_attempts_total{receiver="unknown",result="dropped"} 0
+watchbill_page_attempts_total{receiver="unknown",result="refused"} 0
+watchbill_page_attempts_total{receiver="unknown",result="retry"} 0
+`), "watchbill_page_attempts_total"))
 		close(beats)
 		last := time.Time{}
 		for at := range beats {

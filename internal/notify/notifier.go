@@ -93,6 +93,7 @@ func New(cfg Config, o Options) (*Notifier, error) {
 			continue
 		}
 		n.receivers[r.name] = r
+		n.fallbacks.WithLabelValues(r.name) // a counter begins at 0, so that its first increase is seen
 	}
 	if n.receivers[TerminalReceiver] == nil && o.Terminal != nil {
 		n.receivers[TerminalReceiver] = terminal(o.Terminal)

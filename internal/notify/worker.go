@@ -191,6 +191,11 @@ func (w *Worker) reconcile(ctx context.Context, wg *sync.WaitGroup) {
 		ctx, stop := context.WithCancel(ctx)
 		q := &queue{worker: w, method: method, stop: stop, wake: make(chan struct{}, 1), unrecorded: map[int64]watchbill.Outcome{}}
 		w.queues[method] = q
+		if method != LoopReceiver { // counters begin at 0, so that their first increase is seen
+			for _, r := range []watchbill.Result{watchbill.ResultDelivered, watchbill.ResultRetry, watchbill.ResultRefused, watchbill.ResultDropped} {
+				w.attempts.WithLabelValues(q.label(), string(r))
+			}
+		}
 		wg.Go(func() { q.run(ctx) })
 	}
 	w.queues[""].wakeUp() // what it selects has changed

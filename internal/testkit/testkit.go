@@ -44,6 +44,8 @@ type World struct {
 	cancel context.CancelFunc
 	done   chan error
 	client *http.Transport
+	// Tune, if set, changes what the next daemon is started with.
+	Tune func(*daemon.Options)
 }
 
 // New makes a world without a daemon. dir holds the configuration, under the
@@ -95,12 +97,16 @@ func (w *World) Start() {
 	if testing.Verbose() {
 		logs = w.t.Output()
 	}
-	d, err := daemon.New(ctx, daemon.Options{
+	o := daemon.Options{
 		Load:        func() (*config.Config, error) { return config.Load(filepath.Join(w.Dir, "watchbill.yaml"), nil) },
 		Logger:      slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Listener:    w.api,
 		DialContext: w.dial,
-	})
+	}
+	if w.Tune != nil {
+		w.Tune(&o)
+	}
+	d, err := daemon.New(ctx, o)
 	require.NoError(w.t, err)
 	w.Daemon, w.done = d, make(chan error, 1)
 	go func() { w.done <- d.Run(ctx) }()

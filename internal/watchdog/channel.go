@@ -87,27 +87,34 @@ func client(dial dialer) (*http.Client, func()) {
 }
 
 func (w *Webhook) post(ctx context.Context, dial dialer, text string) error {
-	body, kind := []byte(text), "text/plain; charset=utf-8"
+	p := post{address: w.URL, token: w.Token, body: []byte(text)}
 	if w.JSON {
 		b, err := json.Marshal(map[string]string{"text": text})
 		if err != nil {
 			return fmt.Errorf("encode the message: %w", err)
 		}
-		body, kind = b, "application/json"
+		p.body, p.kind = b, "application/json"
 	}
-	return request(ctx, dial, w.URL, w.Token, kind, body)
+	return request(ctx, dial, p)
+}
+
+// post is what is posted: kind is the body's media type, plain text if empty.
+type post struct {
+	address, token Secret
+	kind           string
+	body           []byte
 }
 
 // request posts a body and wants an answer of success.
-func request(ctx context.Context, dial dialer, address, token Secret, kind string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address.reveal(), bytes.NewReader(body))
+func request(ctx context.Context, dial dialer, p post) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.address.reveal(), bytes.NewReader(p.body))
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", kind)
+	req.Header.Set("Content-Type", cmp.Or(p.kind, "text/plain; charset=utf-8"))
 	req.Header.Set("User-Agent", "watchbill")
-	if !token.Empty() {
-		req.Header.Set("Authorization", "Bearer "+token.reveal())
+	if !p.token.Empty() {
+		req.Header.Set("Authorization", "Bearer "+p.token.reveal())
 	}
 	c, done := client(dial)
 	defer done()

@@ -213,7 +213,7 @@ func (d *Deadman) ping(ctx context.Context, p Ping, suffix, text string) (err er
 			break
 		}
 		bounded, cancel := context.WithTimeout(ctx, p.Timeout)
-		err = clean(request(bounded, dial, NewSecret(u.String()), Secret{}, "text/plain; charset=utf-8", []byte(oneLine(text)+"\n")), p.URL)
+		err = clean(request(bounded, dial, post{address: NewSecret(u.String()), body: []byte(oneLine(text) + "\n")}), p.URL)
 		cancel()
 		if err == nil || ctx.Err() != nil {
 			break

@@ -294,10 +294,10 @@ func postbox(t *testing.T, l net.Listener, mails chan<- string) {
 			return
 		}
 		all.WriteString(line)
-		switch word := strings.ToUpper(line[:4]); {
-		case word == "EHLO":
+		switch strings.ToUpper(line[:4]) {
+		case "EHLO":
 			say("250-mail.test\r\n250 AUTH PLAIN")
-		case word == "DATA":
+		case "DATA":
 			say("354 go on")
 			for line != ".\r\n" {
 				if line, err = r.ReadString('\n'); err != nil {
@@ -306,7 +306,7 @@ func postbox(t *testing.T, l net.Listener, mails chan<- string) {
 				all.WriteString(line)
 			}
 			say("250 taken")
-		case word == "QUIT":
+		case "QUIT":
 			say("221 bye")
 			mails <- all.String()
 			return
