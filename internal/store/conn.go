@@ -16,6 +16,13 @@ type conn struct {
 	stmts map[string]*sql.Stmt
 }
 
+// statement is a prepared statement of a conn, which closes it in the end.
+type statement interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
+}
+
 // connect takes a connection of db for good. begin is how its transactions
 // begin.
 func connect(ctx context.Context, db *sql.DB, begin string) (*conn, error) {
@@ -36,7 +43,7 @@ func (c *conn) close() error {
 
 // stmt returns a prepared statement. There are as many as the text of this
 // package has, give or take lists of arguments.
-func (c *conn) stmt(query string) (*sql.Stmt, error) {
+func (c *conn) stmt(query string) (statement, error) {
 	if s, ok := c.stmts[query]; ok {
 		return s, nil
 	}

@@ -46,7 +46,7 @@ func fromUnix(n int64) time.Time {
 }
 
 // stmt returns a prepared statement, unless the transaction's context ended.
-func (t *Tx) stmt(query string) (*sql.Stmt, error) {
+func (t *Tx) stmt(query string) (statement, error) {
 	if err := t.ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -27,9 +27,7 @@ func TestMain(m *testing.M) {
 // is what the kernel has of both.
 func sqlite(empty []byte) func(testing.TB) storetest.Place {
 	return func(t testing.TB) storetest.Place {
-		dir, err := os.MkdirTemp(t.TempDir(), "place-*")
-		require.NoError(t, err)
-		path := filepath.Join(dir, "w.db")
+		path := filepath.Join(t.TempDir(), "w.db")
 		require.NoError(t, os.WriteFile(path, empty, 0o600))
 		return at(t, path)
 	}
@@ -39,9 +37,7 @@ func at(t testing.TB, path string) storetest.Place {
 	return storetest.Place{
 		Open: func() (*store.Store, error) { return store.Open(t.Context(), path) },
 		Crash: func() storetest.Place {
-			dir, err := os.MkdirTemp(t.TempDir(), "crashed-*")
-			require.NoError(t, err)
-			copied := filepath.Join(dir, "w.db")
+			copied := filepath.Join(t.TempDir(), "w.db")
 			for _, end := range []string{"", "-wal"} {
 				b, err := os.ReadFile(path + end)
 				if errors.Is(err, fs.ErrNotExist) {
