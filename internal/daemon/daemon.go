@@ -200,6 +200,7 @@ func (d *Daemon) web() *web.Server {
 		Acts:         d.flow,
 		Silences:     d.flow,
 		Hold:         d.flow,
+		Alarm:        d.watch.alarm,
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
 		Reload:       d.Reload,

@@ -358,3 +358,17 @@ func TestStoppedTimersOfARealProcess(t *testing.T) {
 	<-p.done
 	require.Contains(t, states.said(), "STOPPING=1")
 }
+
+// People try the alarm and confirm that they heard it, through the API.
+func TestTheAlarmIsTriedAndConfirmed(t *testing.T) {
+	guard(t, nil, func(g *guarded) {
+		require.NoError(t, g.frank.TestAlarm(t.Context()))
+		require.Contains(t, g.alarm.said(), "confirm that it arrived with: watchbill alarm confirm")
+		g.sleep(time.Minute)
+		require.NoError(t, g.frank.ConfirmAlarm(t.Context()))
+		require.Contains(t, g.scrape(), fmt.Sprintf("watchbill_alarm_last_confirmed_timestamp_seconds %g\n", float64(time.Now().Unix())))
+		g.edit("alarm: {webhook: {url: 'http://alarm.test/x'}}", "")
+		require.NoError(t, g.Daemon.Reload(t.Context()))
+		require.ErrorContains(t, g.frank.TestAlarm(t.Context()), "no way to tell anybody")
+	})
+}

@@ -79,6 +79,7 @@ type Options struct {
 	Acts         Acts
 	Silences     Silences
 	Hold         Hold
+	Alarm        Alarm
 	Explain      func(ctx context.Context, labels watchbill.Labels, at time.Time) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context) error
@@ -152,6 +153,8 @@ func (s *Server) Routes() []Route {
 		{"GET", "/api/ops/v1/hold", read, "What a restore holds back, by incident", s.listHeld},
 		{"POST", "/api/ops/v1/hold/release", Need{Manager: true}, "Let it go on: {\"incidents\": [1]}; without any, all of it", s.releaseHeld},
 		{"POST", "/api/ops/v1/hold/drop", Need{Manager: true}, "End incidents without paging for them: {\"incidents\": [1]}", s.dropHeld},
+		{"POST", "/api/ops/v1/alarm/test", mute, "Send a test through the second notifier now", s.testAlarm},
+		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
 	}
