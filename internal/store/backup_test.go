@@ -47,7 +47,7 @@ func TestBackupWhileOthersWrite(t *testing.T) {
 			}
 		})
 	}
-	for answered.Load() < 500 {
+	for answered.Load() < 200 {
 		require.NoError(t, s.View(t.Context(), func(*store.Tx) error { return nil }))
 	}
 	before := answered.Load()
