@@ -3,6 +3,7 @@ package collector_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,10 +27,13 @@ func TestOwnMetricsAreKept(t *testing.T) {
 		level.WithLabelValues("a", "forged").Set(7)
 		level.WithLabelValues("b", "forged").Set(8)
 		times.Observe(0.5)
-		var broken error
+		var broken atomic.Bool
 		gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 			all, err := reg.Gather()
-			return all, errors.Join(err, broken)
+			if broken.Load() {
+				err = errors.Join(err, errors.New("the disk is gone"))
+			}
+			return all, err
 		})
 		alerts := newInbox()
 		cfg := collector.Config{
@@ -63,12 +67,12 @@ func TestOwnMetricsAreKept(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		require.Equal(t, map[string]float64{"b": 8}, values("level"), "what is gone ends at once")
 
-		broken = errors.New("the disk is gone")
+		broken.Store(true)
 		time.Sleep(10 * time.Second)
 		require.Empty(t, values("level"))
 		require.Equal(t, map[string]float64{"": 0}, values("up"))
 
-		broken = nil
+		broken.Store(false)
 		cfg.Self = false
 		require.NoError(t, c.Reload(cfg))
 		time.Sleep(10 * time.Second)
