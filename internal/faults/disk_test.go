@@ -89,7 +89,7 @@ func failingDisk(t *testing.T) {
 			calls = "pwrite64"
 		}
 		p := r.start(strace, "-f", "-qq", "-o", "/dev/null", "-P", r.db(), "-P", r.db()+"-wal",
-			"-e", "trace="+calls, "-e", fmt.Sprintf("inject=%s:error=EIO:when=%d", calls, 2+5*point))
+			"-e", "trace="+calls, "-e", fmt.Sprintf("inject=%s:error=EIO:when=%d", calls, 8+5*point))
 		var failed error
 		if r.ready(p) {
 			for n := range 500 {

@@ -193,11 +193,9 @@ func record(t *testing.T, strace string, each int) (recording, map[string]watchb
 	require.NoError(t, err)
 	require.NoFileExists(t, r.db()+"-wal")
 	out := filepath.Join(t.TempDir(), "strace")
-	t.Logf("starting")
 	p := r.start(strace, "-f", "-qq", "-y", "-xx", "-s", "1000000", "-o", out,
 		"-e", "trace=read,write,pwrite64,fsync,fdatasync,ftruncate")
 	require.True(t, r.ready(p), "%s", p.logs.tail())
-	t.Logf("ready")
 	var mu sync.Mutex
 	alerts := map[string]watchbill.Fingerprint{}
 	var clients sync.WaitGroup
@@ -222,7 +220,6 @@ func record(t *testing.T, strace string, each int) (recording, map[string]watchb
 	}
 	clients.Wait()
 	r.crash()
-	t.Logf("parsing")
 	rec := parse(t, out)
 	rec.base = base
 	return rec, alerts

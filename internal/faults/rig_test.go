@@ -23,13 +23,24 @@ import (
 	"watchbill/internal/web"
 )
 
-// binary is the command as a user gets it, built once.
-var binary = sync.OnceValues(func() (string, error) {
+// built is where the command is built.
+var built string
+
+// TestMain makes the folder in which the command is built, and removes it.
+func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "watchbill-faults")
 	if err != nil {
-		return "", err
+		panic(err)
 	}
-	bin := filepath.Join(dir, "watchbill")
+	built = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// binary is the command as a user gets it, built once.
+var binary = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(built, "watchbill")
 	out, err := exec.Command("go", "build", "-o", bin, "watchbill/cmd/watchbill").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)

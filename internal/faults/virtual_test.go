@@ -61,10 +61,10 @@ func sixHours(t *testing.T, tr trouble) {
 		tr.set(w)
 		for n := range 2 {
 			w.fire("service-%d", n)
-			w.sleep(30 * time.Minute)
+			w.sleep(10 * time.Minute)
 		}
 		require.NoError(t, w.ack(2))
-		w.sleep(5 * time.Hour)
+		w.sleep(time.Duration(size(20, 340, 340)) * time.Minute) // six hours in all
 		during := w.now(false)
 		// The other receivers never wait for this one.
 		must(t, during, bounds{ambiguous: tr.ambiguous, except: "ana", p99: 250 * time.Millisecond, max: time.Second})

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -78,8 +79,11 @@ func virtually(t *testing.T, configuration string, script func(*world)) {
 	pipenet.Warm(t.Context())
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)))
+		dir, err := disk() // no power is cut here: what takes the time is not to be the disk
+		require.NoError(t, err)
+		defer os.RemoveAll(dir)
 		w := &world{
-			rig:   &rig{t: t, dir: t.TempDir(), sim: &pagesim{}},
+			rig:   &rig{t: t, dir: dir, sim: &pagesim{}},
 			hosts: map[string]*pipenet.Listener{}, resolver: map[string]resolution{},
 		}
 		w.write("external_url: http://watchbill.test\nstore: sqlite:watchbill.db\nroles: {preset: operations}\n" +
