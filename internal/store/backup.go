@@ -207,7 +207,7 @@ func holdAll(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	err = s.Update(ctx, (*Tx).hold)
+	err = s.Update(ctx, func(tx *Tx) error { return errors.Join(tx.DropSelfTest(), tx.hold()) })
 	if err = errors.Join(err, s.Close()); err != nil { // closing empties the log into the file
 		return err
 	}

@@ -88,6 +88,8 @@ func filled(t *testing.T) (path string) {
 		inc := *incidentOf("k")
 		require.NoError(t, tx.PutIncident(&inc, note("x")))
 		require.NoError(t, tx.SetTimer(watchbill.Timer{Kind: watchbill.TimerStep, Incident: inc.ID, Generation: 1, Step: 1, Due: t0()}))
+		require.NoError(t, tx.OpenSelfTest(incidentOf("self"), note("of no interest to anybody later")))
+		require.NoError(t, tx.SetTimer(watchbill.Timer{Kind: watchbill.TimerStep, Incident: store.SelfTestID, Due: t0()}))
 		require.NoError(t, tx.PutPage(page("ana", "push", watchbill.Sev2, t0())))
 		require.NoError(t, tx.PutAlert(store.AlertRow{Alert: watchbill.Alert{Labels: watchbill.Labels{"alertname": "A"}, EndsAt: t0()}, Incident: inc.ID, Due: t0()}))
 		return tx.PutAlert(store.AlertRow{Alert: watchbill.Alert{Labels: watchbill.Labels{"alertname": "Muted"}, EndsAt: t0()}, Muted: "why", Due: t0()})

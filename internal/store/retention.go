@@ -94,7 +94,7 @@ func (t *Tx) missing(report func(watchbill.IncidentID, error)) error {
 		}
 		gap(id)
 		return nil
-	}, `SELECT id FROM incident UNION SELECT incident FROM checkpoint ORDER BY 1`)
+	}, `SELECT id FROM incident WHERE id > 0 UNION SELECT incident FROM checkpoint ORDER BY 1`)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (t *Tx) Expired(before time.Time, limit int) ([]watchbill.IncidentID, error
 		err := rows.Scan(&id)
 		all = append(all, id)
 		return err
-	}, `SELECT id FROM incident WHERE state = 'closed' AND opened_at < ?
+	}, `SELECT id FROM incident WHERE id > 0 AND state = 'closed' AND opened_at < ?
 		AND NOT EXISTS (SELECT 1 FROM event WHERE event.incident = incident.id AND event.seq = incident.seq AND event.at >= ?)
 		AND NOT EXISTS (SELECT 1 FROM alert WHERE alert.incident = incident.id AND alert.ended = 0)
 		ORDER BY id LIMIT ?`, unix(before), unix(before), limit)
