@@ -135,7 +135,9 @@ func (f *flow) Silence(ctx context.Context, id string) (s watchbill.Silence, err
 // PutSilence creates a silence, or changes the one whose id it has. Its author
 // is who sends it, whatever it says.
 func (f *flow) PutSilence(ctx context.Context, who web.Actor, s watchbill.Silence) (watchbill.Silence, error) {
+	asked := s
 	err := f.update(ctx, func(w *work) error {
+		s = asked // it may be run again
 		s.CreatedBy, s.UpdatedAt = string(who.Person), w.now
 		if err := router.ValidateSilence(s, w.now); err != nil {
 			return err
