@@ -31,7 +31,7 @@ func crashMatrix(t *testing.T) {
 	died := 0
 	for point := range points {
 		calls := writes[point%len(writes)]
-		n := 1 + random.IntN(60)
+		n := 1 + random.IntN(size(15, 60, 60))
 		if point%4 == 0 {
 			n = 1 + random.IntN(12) // while it starts, with the very first migration among them
 		}
@@ -45,7 +45,7 @@ func crashMatrix(t *testing.T) {
 		r.crash()
 		must(t, r.evidence(readDead(t, r.db()), false), bounds{ambiguous: true})
 	}
-	require.Greater(t, died, points/2, "most of the points must be reached, else this proves nothing")
+	require.Greater(t, died, points/3, "enough of the points must be reached, else this proves nothing")
 	r.serve()
 	for _, inc := range r.open() { // else it goes on for ever
 		if inc.ID%12 != 0 {
