@@ -31,7 +31,7 @@ func TestExplainIsWhatHappens(t *testing.T) {
 		"the issue's own":       {watchbill.Labels{"service": "checkout", "severity": "page", "st": "checkout-requests"}, "2026-11-29T03:15:00Z"},
 		"security by day":       {watchbill.Labels{"alertname": "Shell", "signal": "security", "severity": "critical"}, "2026-12-02T11:00:00Z"},
 		"first line, sev3":      {watchbill.Labels{"alertname": "Odd", "service": "db", "severity": "warning"}, "2026-12-01T12:00:07Z"},
-		"sev3 before its hours": {watchbill.Labels{"alertname": "Odd", "service": "db", "severity": "warning"}, "2026-11-30T05:30:00Z"},
+		"sev3 before its hours": {watchbill.Labels{"alertname": "Odd", "service": "db", "severity": "warning"}, "2026-11-30T06:50:00Z"},
 		"across the hand-over":  {watchbill.Labels{"service": "checkout", "severity": "page", "st": "x"}, "2026-11-30T07:58:00Z"},
 		"sev4 pages nobody":     {watchbill.Labels{"alertname": "Hint", "severity": "sev4"}, "2026-12-01T12:00:00Z"},
 		"a week of another one": {watchbill.Labels{"alertname": "NodeDiskFull", "severity": "sev1"}, "2026-12-10T22:10:00Z"},
@@ -50,7 +50,7 @@ func TestExplainIsWhatHappens(t *testing.T) {
 				// kernel, which would stop the bubble's clock.
 				w.Write("watchbill.yaml", replace(string(text), "https://push", "http://push", "smtp.example.com:587", "127.0.0.1:1",
 					"file_sd_configs:\n      - files: [scrape/nodes.yaml]", "static_configs: []",
-					"scrape_interval: 15s", "scrape_interval: 5m", "evaluation_interval: 15s", "evaluation_interval: 5m"))
+					"scrape_interval: 15s", "scrape_interval: 5m", "evaluation_interval: 15s", "evaluation_interval: 5m")+"\nself_monitoring: false\n")
 				cfg, err := config.Load(file, nil)
 				require.NoError(t, err)
 				x, err := daemon.Explain(cfg, c.labels, at)
