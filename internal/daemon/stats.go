@@ -52,20 +52,36 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 
 // storeStats reads gauges from the store when they are scraped.
 type storeStats struct {
-	store     *store.Store
-	incidents *prometheus.Desc
+	store                         *store.Store
+	incidents, size, wal, ballast *prometheus.Desc
 }
 
 func newStoreStats(s *store.Store) *storeStats {
-	return &storeStats{store: s, incidents: prometheus.NewDesc("watchbill_incidents",
-		"Incidents that are not closed.", []string{"state", "severity"}, nil)}
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return &storeStats{
+		store:     s,
+		incidents: desc("watchbill_incidents", "Incidents that are not closed.", "state", "severity"),
+		size:      desc("watchbill_store_bytes", "Size of the store's file."),
+		wal:       desc("watchbill_wal_bytes", "Size of the store's write-ahead log."),
+		ballast:   desc("watchbill_store_ballast_bytes", "Room kept back on the store's disk; 0 once it was given up."),
+	}
 }
 
 // Describe implements [prometheus.Collector].
-func (c *storeStats) Describe(ch chan<- *prometheus.Desc) { ch <- c.incidents }
+func (c *storeStats) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.incidents, c.size, c.wal, c.ballast} {
+		ch <- d
+	}
+}
 
 // Collect implements [prometheus.Collector].
 func (c *storeStats) Collect(ch chan<- prometheus.Metric) {
+	disk := c.store.Disk()
+	for d, bytes := range map[*prometheus.Desc]int64{c.size: disk.Store, c.wal: disk.WAL, c.ballast: disk.Ballast} {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(bytes))
+	}
 	err := c.store.View(context.Background(), func(tx *store.Tx) error {
 		return tx.CountIncidents(func(state watchbill.State, sev watchbill.Severity, n int) {
 			if sev == 0 { // the self-test's
