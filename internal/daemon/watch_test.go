@@ -186,7 +186,7 @@ func TestStoppedTimersAreTold(t *testing.T) {
 		g.sleep(time.Minute)
 		require.NotEmpty(t, g.alarm.said())
 		require.WithinRange(t, g.alarm.times()[0], stopped, stopped.Add(time.Minute))
-		g.sleep(10 * time.Minute)
+		g.sleep(3 * time.Minute)
 		require.Len(t, g.ping.times(), 3, "no ping after it stopped")
 		require.Contains(t, g.alarm.said(), "its timer was not fired")
 		require.Contains(t, g.alarm.said(), "the loop that fires timers has not gone round for")
@@ -205,14 +205,14 @@ func TestDamageIsTold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			guard(t, nil, func(g *guarded) {
 				g.post(disk(), time.Hour)
-				g.sleep(3 * time.Minute)
+				g.sleep(20 * time.Second)
 				require.Empty(t, g.alarm.said())
 				g.damage(c.query)
 				g.sleep(59 * time.Second)
 				require.Contains(t, g.alarm.said(), c.want)
 				pings := len(g.ping.times())
 				if name == "a deleted timer" { // nothing heals it
-					g.sleep(5 * time.Minute)
+					g.sleep(2 * time.Minute)
 					require.LessOrEqual(t, len(g.ping.times()), pings)
 				}
 			})
@@ -288,7 +288,7 @@ func TestOurRulesUseMetricsThatExist(t *testing.T) {
 	require.Greater(t, len(names), 15)
 	guard(t, nil, func(g *guarded) {
 		g.post(disk(), time.Hour)
-		g.sleep(20 * time.Minute)
+		g.sleep(6 * time.Minute)
 		metrics := g.scrape()
 		for name, rule := range names {
 			require.True(t, regexp.MustCompile(`(?m)^`+name+`[{ ]`).MatchString(metrics), "%s of %s is no metric", name, rule)
