@@ -92,8 +92,8 @@ func virtually(t *testing.T, configuration string, script func(*world)) {
 			w.host(host)
 		}
 		w.begin()
+		defer func() { w.end() }() // also when the script fails, else the bubble never ends
 		script(w)
-		w.end()
 	})
 }
 
