@@ -146,7 +146,7 @@ func ackWhileHanging(t *testing.T) {
 
 // manyIncidents lets incidents walk 24 hourly steps that nobody answers.
 func manyIncidents(t *testing.T) {
-	n := size(20, 200, 10_000)
+	n := size(20, 40, 10_000)
 	began := time.Now()
 	var said string
 	virtually(t, everybody+"escalation: {second: 1h, manager: 2h, everyone: 3h, repeat: 1h}\n", func(w *world) {
