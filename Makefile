@@ -67,7 +67,7 @@ bench: ## measure beside Alertmanager, and run every benchmark
 .PHONY: faults
 faults: ## kill, cut, fill, flood and deceive the daemon; FULL=1 for hours of it
 	WATCHBILL_FAULTS=$(if $(FULL),full,1) $(GO) test -count=1 -v -timeout $(if $(FULL),180m,30m) ./internal/faults
-	WATCHBILL_FAULTS=1 $(GO) test -count=1 -v -run RealProcess ./internal/daemon
+	$(GO) test -count=1 -v -tags faults -run RealProcess ./internal/daemon
 
 .PHONY: docs
 docs: ## write the generated pages under docs/
