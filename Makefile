@@ -30,8 +30,8 @@ test: ## run the tests; needs nothing but Go
 .PHONY: race
 race: ## run the tests with the race detector; the full log is bin/race.log
 	@mkdir -p bin
-	@echo '$(GO) test -race -v ./... > bin/race.log'
-	@$(GO) test -race -v ./... 2>&1 | tee bin/race.log \
+	@echo '$(GO) test -race -v -timeout 20m ./... > bin/race.log'
+	@$(GO) test -race -v -timeout 20m ./... 2>&1 | tee bin/race.log \
 		| { grep --line-buffered -E '^(ok|FAIL|panic:|\?|# |\s*--- (FAIL|SKIP))' || true; } \
 		|| { echo; echo 'The tests failed. What they said:'; \
 		     grep -vE '^\s*(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^(ok|PASS|\?)\b' bin/race.log; exit 1; }
@@ -88,6 +88,7 @@ check: ## everything CI wants: build, lint, race, docs up to date
 	@$(MAKE) build
 	@$(MAKE) lint
 	@$(MAKE) race
+	$(GO) test ./internal/daemon
 	@$(MAKE) docs-check
 
 .PHONY: demo

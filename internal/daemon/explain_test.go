@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,15 @@ func TestExplainIsWhatHappens(t *testing.T) {
 		"across the hand-over":  {watchbill.Labels{"service": "checkout", "severity": "page", "st": "x"}, "2026-11-30T07:58:00Z"},
 		"sev4 pages nobody":     {watchbill.Labels{"alertname": "Hint", "severity": "sev4"}, "2026-12-01T12:00:00Z"},
 		"a week of another one": {watchbill.Labels{"alertname": "NodeDiskFull", "severity": "sev1"}, "2026-12-10T22:10:00Z"},
+	}
+	if raced {
+		maps.DeleteFunc(cases, func(name string, _ struct {
+			labels watchbill.Labels
+			at     string
+		},
+		) bool {
+			return name != "the issue's own"
+		})
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
