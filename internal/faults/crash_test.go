@@ -54,9 +54,9 @@ func crashMatrix(t *testing.T) {
 	}
 	e := r.evidence(r.settle(2*time.Minute), true)
 	require.NotEmpty(t, e.accepted)
-	// One page can be in hand, and one more claimed with it, on each of the four
-	// receivers at each death.
-	must(t, e, bounds{duplicates: 4 * points, share: .01})
+	// Only what was in hand at a death may come twice. A few deaths are too few for
+	// a share to mean anything.
+	must(t, e, bounds{duplicates: size(4*points, 0, 0), share: .01})
 	t.Logf("%d points, %d reached a write and died there: %s", points, died, e.summary())
 }
 
@@ -84,7 +84,7 @@ func (tr *traffic) until(done <-chan struct{}, atMost time.Duration) {
 			for !closed(stop) {
 				n := next()
 				service := "service-" + strconv.Itoa(n)
-				if n%10 >= 2 { // most join what is open
+				if n%10 >= 6 { // the others join what is open
 					service = "joined-" + strconv.Itoa(n%10)
 				}
 				_ = tr.rig.post(alert(service, strconv.Itoa(n)), alert(service, strconv.Itoa(n)+"b")) // what was answered is in the ledger

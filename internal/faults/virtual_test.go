@@ -130,7 +130,7 @@ func ackWhileHanging(t *testing.T) {
 		}
 		require.NoError(t, w.post(alerts...))
 		w.sleep(3 * time.Second)
-		all, err := w.client.Incidents(t.Context(), "open", 100)
+		all, err := w.client.Incidents(w.t.Context(), "open", 100)
 		require.NoError(t, err)
 		require.Len(t, all, 12)
 		for _, inc := range all {

@@ -4,21 +4,44 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"watchbill"
 )
 
-// queue sends the pages of one receiver, one after the other. It is used by one
-// goroutine, apart from wake.
+// queue sends the pages of one receiver, a few at a time.
 type queue struct {
 	worker *Worker
 	method string // empty: of receivers that do not exist
 	stop   context.CancelFunc
 	wake   chan struct{}
+
+	mu sync.Mutex
 	// unrecorded holds results that the store would not take. When their rows
 	// come back after the lease, the result is recorded instead of paging again.
 	unrecorded map[int64]watchbill.Outcome
+}
+
+// keep holds a result back until its row is claimed again.
+func (q *queue) keep(o watchbill.Outcome) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unrecorded[o.Delivery.ID] = o
+}
+
+// kept returns the result that is held back for a page.
+func (q *queue) kept(id int64) (watchbill.Outcome, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	o, ok := q.unrecorded[id]
+	return o, ok
+}
+
+func (q *queue) forget(id int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.unrecorded, id)
 }
 
 func (q *queue) wakeUp() {
@@ -58,7 +81,7 @@ func (q *queue) run(ctx context.Context) {
 func (q *queue) round(ctx context.Context) (bool, error) {
 	n := q.worker.current()
 	now := time.Now()
-	limit := max(int((lease-leaseMargin)/n.Timeout()), 1)
+	limit := parallel * max(int((lease-leaseMargin)/n.Timeout()), 1)
 	// A timeout beyond the usual one gets a longer lease rather than none.
 	term := max(lease, n.Timeout()+leaseMargin)
 	claimed, err := q.worker.outbox.Claim(ctx, Claim{Queue: q.selects(n), Now: now, Lease: term, Limit: limit})
@@ -68,9 +91,22 @@ func (q *queue) round(ctx context.Context) (bool, error) {
 	slices.SortStableFunc(claimed, func(a, b watchbill.Delivery) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), a.Page.Due.Compare(b.Page.Due), cmp.Compare(a.ID, b.ID))
 	})
+	// The most urgent ones are taken first. A round ends with its last page, so
+	// that no lease is outlived by what waits behind a receiver that hangs.
+	next := make(chan watchbill.Delivery, len(claimed))
 	for _, d := range claimed {
-		q.deliver(ctx, n, d, now.Add(term))
+		next <- d
 	}
+	close(next)
+	var senders sync.WaitGroup
+	for range min(parallel, len(claimed)) {
+		senders.Go(func() {
+			for d := range next {
+				q.deliver(ctx, n, d, now.Add(term))
+			}
+		})
+	}
+	senders.Wait()
 	return len(claimed) > 0, nil
 }
 
@@ -82,10 +118,10 @@ func rank(d watchbill.Delivery) int {
 	return int(watchbill.Sev4) + 1
 }
 
-// deliver makes one attempt and records how it ended. When the worker stops, the
-// page in hand is finished and the others are given back at once.
+// deliver makes one attempt and records how it ended. When the worker stops,
+// pages in hand are finished and the others are given back at once.
 func (q *queue) deliver(ctx context.Context, n *Notifier, d watchbill.Delivery, leaseEnd time.Time) {
-	if o, ok := q.unrecorded[d.ID]; ok {
+	if o, ok := q.kept(d.ID); ok {
 		o.Delivery.Attempt = d.Attempt
 		q.finish(ctx, o, leaseEnd)
 		return
@@ -147,7 +183,7 @@ func (q *queue) finish(ctx context.Context, o watchbill.Outcome, leaseEnd time.T
 	for {
 		err := q.worker.outbox.Finish(storeCtx, o)
 		if err == nil {
-			delete(q.unrecorded, o.Delivery.ID)
+			q.forget(o.Delivery.ID)
 			return
 		}
 		q.worker.log.ErrorContext(ctx, "outbox failed, result is not recorded yet", "receiver", q.label(), "page", o.Delivery.Page.Key(), "err", err)
@@ -156,7 +192,7 @@ func (q *queue) finish(ctx context.Context, o watchbill.Outcome, leaseEnd time.T
 		}
 	}
 	if o.Result == watchbill.ResultDelivered || o.Result == watchbill.ResultDropped {
-		q.unrecorded[o.Delivery.ID] = o
+		q.keep(o)
 	}
 }
 

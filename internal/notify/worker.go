@@ -24,6 +24,10 @@ const (
 	refusedWait = 5 * time.Minute  // until a receiver that said no is asked again
 
 	shortestPause = 50 * time.Millisecond
+
+	// parallel is how many pages one receiver gets at a time. In a storm their
+	// results then share a commit, instead of waiting for one each.
+	parallel = 8
 )
 
 // unknownReceiver is the value of the label receiver for pages whose receiver

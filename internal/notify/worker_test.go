@@ -265,19 +265,27 @@ func TestHighestSeverityGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, s := newHosts(t, func(string, int, *http.Request) int { time.Sleep(time.Second); return 200 }), newShelf()
 		defer h.stop()
-		s.put(3, "a", watchbill.Sev3, -time.Hour)
-		s.put(2, "a", watchbill.Sev2, -time.Second)
-		s.put(1, "a", watchbill.Sev1, 0)
-		s.put(4, "a", watchbill.Sev2, -time.Minute)
+		for i := range parallel {
+			s.put(watchbill.IncidentID(300+i), "a", watchbill.Sev3, -time.Hour)
+			s.put(watchbill.IncidentID(100+i), "a", watchbill.Sev1, 0)
+		}
+		for i := range parallel / 2 {
+			s.put(watchbill.IncidentID(200+i), "a", watchbill.Sev2, -time.Second)
+			s.put(watchbill.IncidentID(250+i), "a", watchbill.Sev2, -time.Minute)
+		}
 		_, stop := run(t, s, h.notifier(t, "a"), nil)
 		defer stop()
 		time.Sleep(time.Minute)
+		// As many as go out together have the same severity: sev1 first, then sev2,
+		// then what has waited longest and matters least.
 		var order []string
 		for _, x := range h.got("a") {
-			order = append(order, x.Key[:len("INC-1")])
+			order = append(order, fmt.Sprint(x.At, " ", x.Key[:len("INC-1")]))
 		}
-		require.Equal(t, []string{"INC-1", "INC-4", "INC-2", "INC-3"}, order)
-		require.Equal(t, []time.Duration{0, time.Second, 2 * time.Second, 3 * time.Second}, h.times("a"))
+		want := slices.Repeat([]string{"0s INC-1"}, parallel)
+		want = append(want, slices.Repeat([]string{"1s INC-2"}, parallel)...)
+		want = append(want, slices.Repeat([]string{"2s INC-3"}, parallel)...)
+		require.Equal(t, want, order)
 	})
 }
 
@@ -290,7 +298,7 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 			return 200
 		}), newShelf()
 		defer h.stop()
-		for i := range 20 {
+		for i := range 3 * parallel {
 			s.put(watchbill.IncidentID(i+1), "hangs", watchbill.Sev1, 0)
 		}
 		for i := range 5 {
@@ -300,9 +308,10 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Minute)
 		require.Equal(t, []time.Duration{0, 7 * time.Second, 14 * time.Second, 21 * time.Second, 28 * time.Second}, h.times("fine"))
-		// One send after the other, each for as long as it may take, none beyond its
+		// A few sends at a time, each for as long as it may take, none beyond its
 		// lease: no attempt is made twice.
-		require.Equal(t, []time.Duration{0, 10 * time.Second, 20 * time.Second}, h.times("hangs")[:3])
+		require.Equal(t, slices.Concat(slices.Repeat([]time.Duration{0}, parallel), slices.Repeat([]time.Duration{10 * time.Second}, parallel),
+			slices.Repeat([]time.Duration{20 * time.Second}, parallel)), h.times("hangs")[:3*parallel])
 		for _, o := range s.finished() {
 			if o.Delivery.Page.Method == "hangs" {
 				require.Equal(t, watchbill.ResultRetry, o.Result)
@@ -310,7 +319,7 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 			}
 		}
 		for _, c := range s.claims {
-			require.LessOrEqual(t, time.Duration(c.Limit)*10*time.Second, c.Lease-leaseMargin)
+			require.LessOrEqual(t, time.Duration(c.Limit/parallel)*10*time.Second, c.Lease-leaseMargin)
 		}
 	})
 }
@@ -473,10 +482,14 @@ func TestReload(t *testing.T) {
 			return 200
 		}), newShelf()
 		defer h.stop()
-		for i := range 3 {
+		for i := range parallel {
 			s.put(watchbill.IncidentID(1+i), "slow", watchbill.Sev1, 0)
 		}
-		s.put(9, "new", watchbill.Sev2, 0)
+		s.put(101, "slow", watchbill.Sev2, 0) // claimed with the others
+		for i := range parallel {
+			s.put(watchbill.IncidentID(110+i), "slow", watchbill.Sev3, 0)
+		}
+		s.put(200, "new", watchbill.Sev2, 0)
 		w, stop := run(t, s, h.notifier(t, "slow"), nil)
 		defer stop()
 		time.Sleep(time.Second)
@@ -488,9 +501,9 @@ func TestReload(t *testing.T) {
 		w.Reload(h.notifier(t, "new"))
 		time.Sleep(10 * time.Minute)
 
-		// The page in hand was finished; the others were refused so that the daemon
+		// The pages in hand were finished; the others were refused so that the daemon
 		// uses the next method; the new receiver's page went out when it was due.
-		require.Equal(t, []time.Duration{0}, h.times("slow"))
+		require.Equal(t, slices.Repeat([]time.Duration{0}, parallel), h.times("slow"))
 		require.Equal(t, []time.Duration{5 * time.Minute}, h.times("new"))
 		byIncident := map[watchbill.IncidentID][]watchbill.Result{}
 		for _, o := range s.finished() {
@@ -498,10 +511,10 @@ func TestReload(t *testing.T) {
 			byIncident[id] = append(byIncident[id], o.Result)
 		}
 		require.Equal(t, []watchbill.Result{watchbill.ResultDelivered}, byIncident[1])
-		require.Equal(t, watchbill.ResultRetry, byIncident[2][0], "given back when its queue closed")
-		require.Equal(t, watchbill.ResultRefused, byIncident[2][1])
-		require.Equal(t, watchbill.ResultRefused, byIncident[3][0])
-		require.Equal(t, watchbill.ResultDelivered, byIncident[9][1])
+		require.Equal(t, watchbill.ResultRetry, byIncident[101][0], "given back when its queue closed")
+		require.Equal(t, watchbill.ResultRefused, byIncident[101][1])
+		require.Equal(t, watchbill.ResultRefused, byIncident[110+parallel-1][0])
+		require.Equal(t, watchbill.ResultDelivered, byIncident[200][1])
 	})
 }
 
@@ -509,17 +522,22 @@ func TestStoppingFinishesThePageInHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, s := newHosts(t, func(string, int, *http.Request) int { time.Sleep(4 * time.Second); return 200 }), newShelf()
 		defer h.stop()
-		s.put(1, "a", watchbill.Sev1, 0)
-		s.put(2, "a", watchbill.Sev2, 0)
+		for i := range parallel {
+			s.put(watchbill.IncidentID(1+i), "a", watchbill.Sev1, 0)
+		}
+		s.put(100, "a", watchbill.Sev2, 0)
 		_, stop := run(t, s, h.notifier(t, "a"), nil)
 		time.Sleep(time.Second)
 		stop()
 		require.Equal(t, 4*time.Second, time.Since(h.start))
 		outcomes := s.finished()
-		require.Len(t, outcomes, 2)
-		require.Equal(t, watchbill.ResultDelivered, outcomes[0].Result)
-		require.Equal(t, watchbill.ResultRetry, outcomes[1].Result)
-		require.Equal(t, time.Now(), outcomes[1].Retry, "due at once for whoever comes next")
+		require.Len(t, outcomes, parallel+1)
+		last := slices.IndexFunc(outcomes, func(o watchbill.Outcome) bool { return o.Delivery.Page.Incident == 100 })
+		require.Equal(t, watchbill.ResultRetry, outcomes[last].Result)
+		require.Equal(t, time.Now(), outcomes[last].Retry, "due at once for whoever comes next")
+		for _, o := range slices.Delete(outcomes, last, last+1) {
+			require.Equal(t, watchbill.ResultDelivered, o.Result)
+		}
 	})
 }
 
