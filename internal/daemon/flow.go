@@ -46,10 +46,15 @@ type work struct {
 // update runs fn in a transaction. Whoever waits for due rows is woken after
 // the commit.
 func (f *flow) update(ctx context.Context, fn func(*work) error) error {
+	return f.commit(ctx, f.store.Update, fn)
+}
+
+// commit is update through one of the store's queues.
+func (f *flow) commit(ctx context.Context, through func(context.Context, func(*store.Tx) error) error, fn func(*work) error) error {
 	rooms, now := f.rooms.Load(), time.Now().UTC()
 	begun := time.Now()
 	wake := f.wake
-	err := f.store.Update(ctx, func(tx *store.Tx) error {
+	err := through(ctx, func(tx *store.Tx) error {
 		all, err := tx.Silences(now)
 		if err != nil {
 			return err
@@ -85,7 +90,7 @@ func (f *flow) Receive(ctx context.Context, source string, alerts []watchbill.Al
 	if err := f.store.Room(); err != nil {
 		return err
 	}
-	err := f.update(ctx, func(w *work) error {
+	err := f.commit(ctx, f.store.UpdateBulk, func(w *work) error {
 		for _, a := range news {
 			a.Source = source
 			if err := w.receive(a); err != nil {

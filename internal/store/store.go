@@ -198,7 +198,20 @@ func (s *Store) Close() error {
 // changes are on disk. An error of fn takes its changes back and is returned as
 // it is. Callbacks that wait at the same time share one transaction and its one
 // fsync, each behind a savepoint of its own. Nested use deadlocks.
-func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error { return s.writer.do(ctx, fn) }
+func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	return s.writer.do(ctx, s.writer.queue, fn)
+}
+
+// UpdateBulk is Update for what comes in masses, such as the alerts of a storm:
+// it gives way to what other callers write, and a transaction takes only so much
+// of it that they do not wait for long.
+func (s *Store) UpdateBulk(ctx context.Context, fn func(*Tx) error) error {
+	return s.writer.do(ctx, s.writer.bulk, fn)
+}
+
+// Committed has fn told of each transaction: how many callbacks shared it. It is
+// called by the writer and must be quick. Call it before the first write.
+func (s *Store) Committed(fn func(callbacks int)) { s.writer.batch = fn }
 
 // View runs fn in a transaction that reads one consistent state.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -20,6 +21,14 @@ const maxBatch = 512
 // maxWaiting is how many callers may wait for the writer. Beyond it a caller is
 // told so at once, rather than made to wait for longer than it would.
 const maxWaiting = 4096
+
+// A batch takes no more bulk once it has worked for bulkTime, or for bulkShare
+// times what the last commit took on a slow disk: whoever sends a page or
+// acknowledges one waits behind one such batch at most.
+const (
+	bulkTime  = 10 * time.Millisecond
+	bulkShare = 4
+)
 
 // write is one callback that waits for its transaction.
 type write struct {
@@ -36,17 +45,19 @@ type writer struct {
 	conn   *conn
 	held   *atomic.Bool // see Store.Held
 	queue  chan *write
+	bulk   chan *write // gives way to the queue
 	stop   chan struct{}
 	ended  chan struct{}
 	failed chan error // holds the error that ended writing for good
 	once   sync.Once
-	batch  func(n int) // told the size of each batch
-	full   func() bool // makes room on a full disk, if it can
+	batch  func(n int)   // told the size of each batch
+	synced time.Duration // what the last commit took
+	full   func() bool   // makes room on a full disk, if it can
 }
 
 func newWriter(c *conn, held *atomic.Bool, full func() bool) *writer {
 	w := &writer{
-		conn: c, held: held, queue: make(chan *write, maxWaiting), stop: make(chan struct{}),
+		conn: c, held: held, queue: make(chan *write, maxWaiting), bulk: make(chan *write, maxWaiting), stop: make(chan struct{}),
 		ended: make(chan struct{}), failed: make(chan error, 1),
 		batch: func(int) {}, full: full,
 	}
@@ -62,7 +73,7 @@ func (w *writer) close() {
 // do queues a callback and waits until its transaction is on disk or was rolled
 // back. A caller whose context ends before its turn is not run; one that is
 // being run is waited for, so that the answer is always the truth.
-func (w *writer) do(ctx context.Context, fn func(*Tx) error) error {
+func (w *writer) do(ctx context.Context, queue chan<- *write, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -73,7 +84,7 @@ func (w *writer) do(ctx context.Context, fn func(*Tx) error) error {
 	default:
 	}
 	select {
-	case w.queue <- r:
+	case queue <- r:
 	default:
 		return watchbill.Errorf(watchbill.CodeUnavailable, "wait a moment and try again", "the store is busy: %d writes are waiting", maxWaiting)
 	}
@@ -100,24 +111,26 @@ func errClosed() error {
 func (w *writer) run() {
 	defer close(w.ended)
 	batch := make([]*write, 0, maxBatch)
+	var late []*write // bulk that the last batch had no time for
 	for {
-		select {
-		case <-w.stop:
-			return
-		case r := <-w.queue:
-			batch = append(batch[:0], r)
-		}
-	drain:
-		for len(batch) < maxBatch {
+		batch = batch[:0]
+		if len(late) == 0 {
 			select {
+			case <-w.stop:
+				return
 			case r := <-w.queue:
 				batch = append(batch, r)
-			default:
-				break drain
+			case r := <-w.bulk:
+				late = append(late, r)
 			}
 		}
-		w.batch(len(batch))
-		err := w.commit(batch)
+		batch = drain(batch, w.queue)
+		urgent := len(batch)
+		batch = append(batch, late...)
+		batch = drain(batch, w.bulk)
+		n, err := w.commit(batch, urgent)
+		w.batch(n)
+		late = append(late[:0], batch[n:]...)
 		if err == nil {
 			err = w.checkpoint()
 		}
@@ -128,14 +141,28 @@ func (w *writer) run() {
 	}
 }
 
-// commit runs a batch in one transaction and tells each caller how it ended. It
-// returns an error when the disk can be trusted no more.
-func (w *writer) commit(batch []*write) error {
-	errs, err := w.try(batch)
-	if isFull(err) && w.full() { // there is room again: once more
-		errs, err = w.try(batch)
+// drain adds what waits in a queue to a batch, up to its size.
+func drain(batch []*write, queue <-chan *write) []*write {
+	for len(batch) < maxBatch {
+		select {
+		case r := <-queue:
+			batch = append(batch, r)
+		default:
+			return batch
+		}
 	}
-	for i, r := range batch {
+	return batch
+}
+
+// commit runs a batch in one transaction, of which the first ones are urgent,
+// and tells each caller how it ended. It returns how many had their turn, and an
+// error when the disk can be trusted no more.
+func (w *writer) commit(batch []*write, urgent int) (int, error) {
+	errs, err := w.try(batch, urgent)
+	if isFull(err) && w.full() { // there is room again: once more
+		errs, err = w.try(batch, urgent)
+	}
+	for i, r := range batch[:len(errs)] {
 		switch {
 		case err == nil || errs[i] != nil:
 			r.done <- errs[i]
@@ -146,21 +173,26 @@ func (w *writer) commit(batch []*write) error {
 		}
 	}
 	if isIOError(err) {
-		return err
+		return len(errs), err
 	}
-	return nil
+	return len(errs), nil
 }
 
-// try runs the callbacks of a batch. errs holds what each returned; err is set
-// when nothing was committed.
-func (w *writer) try(batch []*write) (errs []error, err error) {
+// try runs the callbacks of a batch until the time for bulk is over. errs holds
+// what each returned that was run; err is set when nothing was committed.
+func (w *writer) try(batch []*write, urgent int) (errs []error, err error) {
 	errs = make([]error, len(batch))
+	begun, limit := time.Now(), max(bulkTime, bulkShare*w.synced)
 	if err := w.conn.run(w.conn.begin); err != nil {
 		return errs, err
 	}
 	t := &Tx{ctx: context.Background(), conn: w.conn, held: w.held} // the batch belongs to no single caller
 	changed := false
 	for i, r := range batch {
+		if i > urgent && time.Since(begun) > limit { // one has its turn in any case
+			errs = errs[:i]
+			break
+		}
 		r.pan = nil
 		if errs[i] = r.ctx.Err(); errs[i] != nil {
 			continue
@@ -175,10 +207,12 @@ func (w *writer) try(batch []*write) (errs []error, err error) {
 		w.conn.rollback()
 		return errs, nil
 	}
+	committing := time.Now()
 	if err = w.conn.run("COMMIT"); err != nil {
 		w.conn.rollback()
 		return errs, err
 	}
+	w.synced = time.Since(committing)
 	for _, fn := range t.committed {
 		fn()
 	}

@@ -165,3 +165,40 @@ func TestAClosedStoreSaysSo(t *testing.T) {
 		t.Fatal("an update of a closed store hangs")
 	}
 }
+
+// What comes in masses gives way: of a hundred alerts that take a while each, only
+// a few share the transaction of whoever acknowledges a page meanwhile, and none
+// of them is forgotten.
+func TestBulkGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, batches, release := queued(t)
+		var mu sync.Mutex
+		var order []string
+		var wg sync.WaitGroup
+		write := func(name string, update func(context.Context, func(*Tx) error) error, takes time.Duration) {
+			wg.Go(func() {
+				require.NoError(t, update(context.Background(), func(tx *Tx) error {
+					time.Sleep(takes)
+					return put(name)(tx)
+				}))
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, name)
+			})
+			synctest.Wait()
+		}
+		for i := range 100 {
+			write(fmt.Sprint("bulk ", i), s.UpdateBulk, 3*time.Millisecond)
+		}
+		write("urgent", s.Update, time.Second)
+		release()
+		wg.Wait()
+		require.Contains(t, order[:2], "urgent", "a single one of the mass went with it")
+		require.Len(t, order, 101)
+		require.Equal(t, 101, count(t, s))
+		for _, n := range *batches {
+			require.LessOrEqual(t, n, 5, "no transaction takes much longer than it may")
+		}
+		require.NoError(t, s.Close())
+	})
+}
