@@ -65,13 +65,17 @@ func (f *flow) Show(ctx context.Context, id watchbill.IncidentID) (web.IncidentV
 
 // Acknowledge records that a person takes an incident.
 func (f *flow) Acknowledge(ctx context.Context, id watchbill.IncidentID, who web.Actor, note string) (watchbill.Incident, error) {
-	return f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {
+	inc, err := f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {
 		told, err := w.told(inc)
 		if err != nil {
 			return incident.Effect{}, err
 		}
 		return w.life.Acknowledge(w.now, inc, incident.Actor(who), slices.Contains(told, who.Person), note)
 	})
+	if err == nil {
+		f.stats.acks.WithLabelValues(who.Via).Inc()
+	}
+	return inc, err
 }
 
 // Note records a person's words on an incident.

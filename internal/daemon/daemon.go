@@ -143,6 +143,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
+	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
 	if d.watch, err = newWatch(cfg, d); err != nil {
@@ -185,6 +186,7 @@ func (d *Daemon) releaseLeases(ctx context.Context) error {
 		n, err = tx.ReleaseLeases()
 		return err
 	})
+	d.stats.leases.Add(float64(n))
 	if n > 0 {
 		d.o.Logger.WarnContext(ctx, "pages were being sent when watchbill ended; they are sent again under the same key", "pages", n)
 	}

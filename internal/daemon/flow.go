@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -88,6 +89,7 @@ func (f *flow) Receive(ctx context.Context, source string, alerts []watchbill.Al
 		return nil
 	}
 	if err := f.store.Room(); err != nil {
+		f.rejected(err, len(news))
 		return err
 	}
 	err := f.commit(ctx, f.store.UpdateBulk, func(w *work) error {
@@ -99,10 +101,21 @@ func (f *flow) Receive(ctx context.Context, source string, alerts []watchbill.Al
 		}
 		return nil
 	})
-	if err == nil {
-		f.stats.received.Add(float64(len(alerts)))
+	if err != nil {
+		f.rejected(err, len(news))
+		return err
 	}
-	return err
+	f.stats.received.Add(float64(len(alerts)))
+	return nil
+}
+
+// rejected counts alerts that were not taken in.
+func (f *flow) rejected(err error, n int) {
+	code := watchbill.CodeInternal
+	if e, ok := errors.AsType[*watchbill.Error](err); ok {
+		code = e.Code
+	}
+	f.stats.rejected.WithLabelValues(string(code)).Add(float64(n))
 }
 
 // receive takes one alert in: it ends, goes on, or begins.

@@ -23,7 +23,7 @@ type scene struct {
 	began time.Time
 }
 
-func play(t *testing.T, script func(*scene)) {
+func play(t *testing.T, script func(*testing.T, *scene)) {
 	t.Helper()
 	pipenet.Warm(t.Context())
 	synctest.Test(t, func(t *testing.T) {
@@ -35,7 +35,7 @@ func play(t *testing.T, script func(*scene)) {
 		s.Start()
 		defer func() { s.Stop() }()
 		s.frank = s.As("frank")
-		script(s)
+		script(t, s)
 	})
 }
 
@@ -76,7 +76,7 @@ func disk() watchbill.Labels {
 }
 
 func TestAlertWithoutEndResolvesAfterTheTimeout(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 0)
 		s.sleep(4 * time.Minute)
 		s.post(disk(), 0) // re-sent: it goes on
@@ -96,7 +96,7 @@ func TestAlertWithoutEndResolvesAfterTheTimeout(t *testing.T) {
 // A source that re-sends every minute never lets its alert end, and most of its
 // re-sends write nothing.
 func TestResendsKeepAliveAndMostlyWriteNothing(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 4*time.Minute)
 		seq := show(t, s.frank, 1).Incident.Seq
 		for range 60 {
@@ -115,7 +115,7 @@ func TestResendsKeepAliveAndMostlyWriteNothing(t *testing.T) {
 }
 
 func TestFiringAgainReopens(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), time.Hour)
 		s.post(disk(), -time.Second)
 		require.Equal(t, watchbill.StateResolved, s.incidents()[0].State)
@@ -133,7 +133,7 @@ func TestFiringAgainReopens(t *testing.T) {
 }
 
 func TestASilencedAlertPagesWhenTheSilenceEnds(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		s.silence(20*time.Minute, "alertname", "DiskFull")
 		s.post(disk(), 10*time.Hour)
 		s.sleep(20*time.Minute - time.Second)
@@ -146,7 +146,7 @@ func TestASilencedAlertPagesWhenTheSilenceEnds(t *testing.T) {
 }
 
 func TestASilenceHoldsAnOpenIncident(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 10*time.Hour)
 		s.sleep(time.Minute)
 		n := len(s.phone.Pages())
@@ -167,7 +167,7 @@ func TestASilenceHoldsAnOpenIncident(t *testing.T) {
 // A slower burn tier belongs to the incident of the faster one: it pages nobody,
 // holds the incident open, and lets its severity fall.
 func TestInhibitedAlertsJoinWithoutPaging(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		burn := func(tier, severity string) watchbill.Labels {
 			return watchbill.Labels{"alertname": "Burn", "service": "checkout", "st": "checkout-requests", "st_tier": tier, "severity": severity}
 		}
@@ -192,7 +192,7 @@ func TestInhibitedAlertsJoinWithoutPaging(t *testing.T) {
 // An inhibited alert without an incident of its own pages as soon as what
 // inhibited it ends.
 func TestTheEndOfASourceFreesItsTargets(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		l := func(tier, env string) watchbill.Labels {
 			return watchbill.Labels{"alertname": "Burn", "service": "checkout", "environment": env, "st": "x", "st_tier": tier, "severity": "page"}
 		}
@@ -207,7 +207,7 @@ func TestTheEndOfASourceFreesItsTargets(t *testing.T) {
 }
 
 func TestAReceiverThatRefusesHandsOverAtOnce(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		refuse := &testkit.Receiver{}
 		refuse.Answer(http.StatusGone)
 		s.Host("push.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -227,7 +227,7 @@ func TestAReceiverThatRefusesHandsOverAtOnce(t *testing.T) {
 }
 
 func TestWhenNobodyOfAStepCanBeReachedTheNextStepFires(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		s.Host("push.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/ana-push" || r.URL.Path == "/ana-phone" {
 				w.WriteHeader(http.StatusForbidden)
@@ -245,7 +245,7 @@ func TestWhenNobodyOfAStepCanBeReachedTheNextStepFires(t *testing.T) {
 }
 
 func TestAFailingReceiverDoesNotLoseThePage(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		s.phone.Answer(http.StatusServiceUnavailable)
 		s.post(disk(), 10*time.Hour)
 		s.sleep(2 * time.Minute)
@@ -263,7 +263,7 @@ func TestAFailingReceiverDoesNotLoseThePage(t *testing.T) {
 // A restart in the middle: the next step fires at its own time, and nothing is
 // sent twice.
 func TestRestartKeepsTheSteps(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 10*time.Hour)
 		s.sleep(3 * time.Minute)
 		s.Stop()
@@ -292,7 +292,7 @@ func people(pages []testkit.Page) []string {
 
 // A reload with mistakes changes nothing; a good one is used by the next step.
 func TestReload(t *testing.T) {
-	play(t, func(s *scene) {
+	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 10*time.Hour)
 		good, bad := read(t, "testdata/story/watchbill.yaml"), "people: 7\n"
 		s.Write("watchbill.yaml", bad)

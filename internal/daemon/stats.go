@@ -22,6 +22,10 @@ type stats struct {
 	broken       prometheus.Gauge
 	staleBooks   prometheus.Gauge
 	notifyErrors prometheus.Counter
+	batches      prometheus.Histogram
+	rejected     *prometheus.CounterVec
+	acks         *prometheus.CounterVec
+	leases       prometheus.Counter
 }
 
 func newStats(reg prometheus.Registerer, version string) *stats {
@@ -47,6 +51,13 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 		broken:       f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_broken_chains", Help: "Incidents whose event chain did not verify."}),
 		staleBooks:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_runbooks_stale", Help: "Runbooks that nobody reviewed for too long."}),
 		notifyErrors: f.NewCounter(prometheus.CounterOpts{Name: "watchbill_intake_errors_total", Help: "Alerts of the rule engine that could not be stored and were kept for another try."}),
+		batches: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "watchbill_group_commit_batch_size", Help: "Writes that shared a transaction and its fsync.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
+		}),
+		rejected: f.NewCounterVec(prometheus.CounterOpts{Name: "watchbill_alerts_rejected_total", Help: "Alerts that were not taken in, by the code of the answer."}, []string{"reason"}),
+		acks:     f.NewCounterVec(prometheus.CounterOpts{Name: "watchbill_acks_total", Help: "Acknowledgements, by the means by which they came."}, []string{"via"}),
+		leases:   f.NewCounter(prometheus.CounterOpts{Name: "watchbill_lease_expired_total", Help: "Pages that were in hand when watchbill ended: they are sent again under the same key."}),
 	}
 }
 

@@ -63,7 +63,7 @@ alarm: {webhook: {url: 'http://alarm.test/x'}}
 deadman: [{url: 'http://ping.test/x'}]
 `
 
-func guard(t *testing.T, tune func(*daemon.Options), script func(*guarded)) {
+func guard(t *testing.T, tune func(*daemon.Options), script func(*testing.T, *guarded)) {
 	t.Helper()
 	pipenet.Warm(t.Context())
 	synctest.Test(t, func(t *testing.T) {
@@ -79,7 +79,7 @@ func guard(t *testing.T, tune func(*daemon.Options), script func(*guarded)) {
 		g.Start()
 		defer func() { g.Stop() }()
 		g.frank = g.As("frank")
-		script(g)
+		script(t, g)
 	})
 }
 
@@ -133,7 +133,7 @@ func (g *guarded) scrape() string {
 // The self-test goes the whole way each minute and pings; it pages nobody, shows
 // nowhere, counts nowhere, leaves nothing, and takes no incident's number.
 func TestTheSelfTestIsSilent(t *testing.T) {
-	guard(t, nil, func(g *guarded) {
+	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.sleep(10*time.Minute + 10*time.Second)
 		times := g.ping.times()
 		require.Len(t, times, 11)
@@ -164,7 +164,7 @@ func TestTheSelfTestIsSilent(t *testing.T) {
 
 // Whoever sends an alert that looks like the self-test's gets a page.
 func TestTheSelfTestCannotBeForged(t *testing.T) {
-	guard(t, nil, func(g *guarded) {
+	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.post(watchbill.Labels{"alertname": "WatchbillSelfTest", "service": "watchbill", "severity": "page", "__watchbill_selftest__": "true"}, time.Hour)
 		require.Len(t, g.incidents(), 1)
 		require.NotEmpty(t, g.phone.Pages())
@@ -175,7 +175,7 @@ func TestTheSelfTestCannotBeForged(t *testing.T) {
 // within a minute.
 func TestStoppedTimersAreTold(t *testing.T) {
 	const after = 3 * time.Minute
-	guard(t, func(o *daemon.Options) { o.StopTimersAfter = after }, func(g *guarded) {
+	guard(t, func(o *daemon.Options) { o.StopTimersAfter = after }, func(t *testing.T, g *guarded) {
 		stopped := g.began.Add(after)
 		g.sleep(after)
 		require.Empty(t, g.alarm.said())
@@ -200,7 +200,7 @@ func TestDamageIsTold(t *testing.T) {
 		"a timer far behind":      {`UPDATE timer SET held = 0, due_at = 1, incident = 77 WHERE kind = 'step'`, "open incidents have no next step"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			guard(t, nil, func(g *guarded) {
+			guard(t, nil, func(t *testing.T, g *guarded) {
 				g.post(disk(), time.Hour)
 				g.sleep(20 * time.Second)
 				require.Empty(t, g.alarm.said())
@@ -220,7 +220,7 @@ func TestDamageIsTold(t *testing.T) {
 // A page that no method of a person takes, and a configuration that cannot be
 // reloaded, are told on the second way.
 func TestRefusalsAndFailedReloadsAreTold(t *testing.T) {
-	guard(t, nil, func(g *guarded) {
+	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.phone.Answer(http.StatusForbidden)
 		g.post(disk(), time.Hour)
 		g.sleep(time.Minute)
@@ -244,7 +244,7 @@ func TestRefusalsAndFailedReloadsAreTold(t *testing.T) {
 // Reloading moves the alarm and the pings elsewhere; an address that cannot be
 // read changes nothing.
 func TestReloadMovesTheWatch(t *testing.T) {
-	guard(t, nil, func(g *guarded) {
+	guard(t, nil, func(t *testing.T, g *guarded) {
 		other := &heard{}
 		g.Host("other.test", other)
 		g.edit("deadman: [{url: 'http://ping.test/x'}]", "deadman: [{url_file: nowhere}]")
@@ -283,7 +283,7 @@ func TestOurRulesUseMetricsThatExist(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(names), 15)
-	guard(t, nil, func(g *guarded) {
+	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.post(disk(), time.Hour)
 		g.sleep(6 * time.Minute)
 		metrics := g.scrape()
@@ -298,7 +298,7 @@ func TestOurRulesUseMetricsThatExist(t *testing.T) {
 
 // One of the rules becomes an incident like any other.
 func TestOurRulesPage(t *testing.T) {
-	guard(t, nil, func(g *guarded) {
+	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.edit("roles: {preset: operations}", "roles: {preset: opreations}")
 		require.Error(t, g.Daemon.Reload(t.Context()))
 		g.sleep(11 * time.Minute)
@@ -312,7 +312,7 @@ func TestOurRulesPage(t *testing.T) {
 
 // People try the alarm and confirm that they heard it, through the API.
 func TestTheAlarmIsTriedAndConfirmed(t *testing.T) {
-	guard(t, nil, func(g *guarded) {
+	guard(t, nil, func(t *testing.T, g *guarded) {
 		require.NoError(t, g.frank.TestAlarm(t.Context()))
 		require.Contains(t, g.alarm.said(), "confirm that it arrived with: watchbill alarm confirm")
 		g.sleep(time.Minute)

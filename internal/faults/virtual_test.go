@@ -57,7 +57,7 @@ func troubledReceivers(t *testing.T) {
 }
 
 func sixHours(t *testing.T, tr trouble) {
-	virtually(t, people, func(w *world) {
+	virtually(t, people, func(t *testing.T, w *world) {
 		tr.set(w)
 		for n := range 2 {
 			w.fire("service-%d", n)
@@ -122,7 +122,7 @@ func reached(e evidence, path string) []receipt {
 // ackWhileHanging acknowledges incidents whose pages are claimed and wait behind
 // one that hangs: what has not begun to be sent must not be sent any more.
 func ackWhileHanging(t *testing.T) {
-	virtually(t, people, func(w *world) {
+	virtually(t, people, func(t *testing.T, w *world) {
 		w.sim.behave(hangs, "/ana")
 		var alerts []watchbill.Alert // in one request, so that several pages are claimed at once
 		for n := range 12 {
@@ -130,7 +130,7 @@ func ackWhileHanging(t *testing.T) {
 		}
 		require.NoError(t, w.post(alerts...))
 		w.sleep(3 * time.Second)
-		all, err := w.client.Incidents(w.t.Context(), "open", 100)
+		all, err := w.client.Incidents(t.Context(), "open", 100)
 		require.NoError(t, err)
 		require.Len(t, all, 12)
 		for _, inc := range all {
@@ -149,7 +149,7 @@ func manyIncidents(t *testing.T) {
 	n := size(20, 40, 10_000)
 	began := time.Now()
 	var said string
-	virtually(t, everybody+"escalation: {second: 1h, manager: 2h, everyone: 3h, repeat: 1h}\n", func(w *world) {
+	virtually(t, everybody+"escalation: {second: 1h, manager: 2h, everyone: 3h, repeat: 1h}\n", func(t *testing.T, w *world) {
 		for from := 0; from < n; from += 500 {
 			var alerts []watchbill.Alert
 			for i := from; i < min(from+500, n); i++ {
@@ -171,7 +171,7 @@ func manyIncidents(t *testing.T) {
 // restarts stops and starts the daemon in the middle of escalations, for a
 // virtual day: a planned stop loses and repeats nothing.
 func restarts(t *testing.T) {
-	virtually(t, people, func(w *world) {
+	virtually(t, people, func(t *testing.T, w *world) {
 		for n := range size(6, 12, 24) {
 			w.fire("service-%d", n)
 			w.sleep(7 * time.Minute)

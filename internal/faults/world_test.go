@@ -74,7 +74,7 @@ receivers:
 `
 
 // virtually plays a script against a daemon in a bubble.
-func virtually(t *testing.T, configuration string, script func(*world)) {
+func virtually(t *testing.T, configuration string, script func(*testing.T, *world)) {
 	t.Helper()
 	pipenet.Warm(t.Context())
 	synctest.Test(t, func(t *testing.T) {
@@ -93,7 +93,7 @@ func virtually(t *testing.T, configuration string, script func(*world)) {
 		}
 		w.begin()
 		defer func() { w.end() }() // also when the script fails, else the bubble never ends
-		script(w)
+		script(t, w)
 	})
 }
 

@@ -18,6 +18,8 @@ type queue struct {
 	wake   chan struct{}
 
 	mu sync.Mutex
+	// failures are the attempts that failed since one worked.
+	failures int
 	// unrecorded holds results that the store would not take. When their rows
 	// come back after the lease, the result is recorded instead of paging again.
 	unrecorded map[int64]watchbill.Outcome
@@ -81,7 +83,8 @@ func (q *queue) run(ctx context.Context) {
 func (q *queue) round(ctx context.Context) (bool, error) {
 	n := q.worker.current()
 	now := time.Now()
-	limit := parallel * max(int((lease-leaseMargin)/n.Timeout()), 1)
+	width := q.width()
+	limit := width * max(int((lease-leaseMargin)/n.Timeout()), 1)
 	// A timeout beyond the usual one gets a longer lease rather than none.
 	term := max(lease, n.Timeout()+leaseMargin)
 	claimed, err := q.worker.outbox.Claim(ctx, Claim{Queue: q.selects(n), Now: now, Lease: term, Limit: limit})
@@ -99,7 +102,7 @@ func (q *queue) round(ctx context.Context) (bool, error) {
 	}
 	close(next)
 	var senders sync.WaitGroup
-	for range min(parallel, len(claimed)) {
+	for range min(width, len(claimed)) {
 		senders.Go(func() {
 			for d := range next {
 				q.deliver(ctx, n, d, now.Add(term))
@@ -108,6 +111,35 @@ func (q *queue) round(ctx context.Context) (bool, error) {
 	}
 	senders.Wait()
 	return len(claimed) > 0, nil
+}
+
+// width is how many pages go out at a time: one while the receiver fails, so that
+// the load on what is in trouble does not grow with what waits for it.
+func (q *queue) width() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failures >= circuitOpens {
+		return 1
+	}
+	return parallel
+}
+
+// note counts failures in a row.
+func (q *queue) note(r watchbill.Result) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch r {
+	case watchbill.ResultDelivered:
+		q.failures = 0
+	case watchbill.ResultRetry, watchbill.ResultRefused:
+		q.failures++
+	case watchbill.ResultDropped: // says nothing about the receiver
+	}
+	open := 0.0
+	if q.failures >= circuitOpens {
+		open = 1
+	}
+	q.worker.circuits.WithLabelValues(q.label()).Set(open)
 }
 
 // rank orders severities; a page without one goes last.
@@ -157,6 +189,7 @@ func (q *queue) deliver(ctx context.Context, n *Notifier, d watchbill.Delivery, 
 	case watchbill.ResultDropped:
 	}
 	q.worker.attempts.WithLabelValues(q.label(), string(o.Result)).Inc()
+	q.note(o.Result)
 	q.report(ctx, o)
 	q.finish(ctx, o, leaseEnd)
 }

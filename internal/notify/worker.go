@@ -28,6 +28,8 @@ const (
 	// parallel is how many pages one receiver gets at a time. In a storm their
 	// results then share a commit, instead of waiting for one each.
 	parallel = 8
+	// circuitOpens is after how many failures in a row it gets one at a time.
+	circuitOpens = 3
 )
 
 // unknownReceiver is the value of the label receiver for pages whose receiver
@@ -88,6 +90,7 @@ type Worker struct {
 	outbox   Outbox
 	log      *slog.Logger
 	attempts *prometheus.CounterVec
+	circuits *prometheus.GaugeVec
 	lateness prometheus.Histogram
 	changed  chan struct{} // a reload waits to be taken up
 	beat     func()
@@ -119,7 +122,14 @@ func NewWorker(o WorkerOptions) *Worker {
 		Help:    "Time from when a page was due to its delivery.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
 	})
+	circuits := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "watchbill_receiver_circuit_open",
+		Help: "1 while a receiver gets its pages one at a time, because it failed several times in a row.",
+	}, []string{"receiver"})
 	var err error
+	if w.circuits, err = registered(o.Registerer, circuits); err != nil {
+		w.log.Error("metric is not exposed", "err", err)
+	}
 	if w.attempts, err = registered(o.Registerer, attempts); err != nil {
 		w.log.Error("metric is not exposed", "err", err)
 	}
@@ -199,6 +209,7 @@ func (w *Worker) reconcile(ctx context.Context, wg *sync.WaitGroup) {
 			for _, r := range []watchbill.Result{watchbill.ResultDelivered, watchbill.ResultRetry, watchbill.ResultRefused, watchbill.ResultDropped} {
 				w.attempts.WithLabelValues(q.label(), string(r))
 			}
+			w.circuits.WithLabelValues(q.label()).Set(0)
 		}
 		wg.Go(func() { q.run(ctx) })
 	}

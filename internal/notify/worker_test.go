@@ -304,14 +304,16 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 		for i := range 5 {
 			s.put(watchbill.IncidentID(100+i), "fine", watchbill.Sev2, time.Duration(i)*7*time.Second)
 		}
-		_, stop := run(t, s, h.notifier(t, "hangs", "fine"), nil)
+		w, stop := run(t, s, h.notifier(t, "hangs", "fine"), nil)
 		defer stop()
 		time.Sleep(time.Minute)
 		require.Equal(t, []time.Duration{0, 7 * time.Second, 14 * time.Second, 21 * time.Second, 28 * time.Second}, h.times("fine"))
 		// A few sends at a time, each for as long as it may take, none beyond its
-		// lease: no attempt is made twice.
+		// lease: no attempt is made twice. Then, as it fails, one at a time.
 		require.Equal(t, slices.Concat(slices.Repeat([]time.Duration{0}, parallel), slices.Repeat([]time.Duration{10 * time.Second}, parallel),
-			slices.Repeat([]time.Duration{20 * time.Second}, parallel)), h.times("hangs")[:3*parallel])
+			[]time.Duration{20 * time.Second, 30 * time.Second, 40 * time.Second}), h.times("hangs")[:2*parallel+3])
+		require.InEpsilon(t, 1, testutil.ToFloat64(w.circuits.WithLabelValues("hangs")), 0)
+		require.Zero(t, testutil.ToFloat64(w.circuits.WithLabelValues("fine")))
 		for _, o := range s.finished() {
 			if o.Delivery.Page.Method == "hangs" {
 				require.Equal(t, watchbill.ResultRetry, o.Result)
@@ -319,7 +321,7 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 			}
 		}
 		for _, c := range s.claims {
-			require.LessOrEqual(t, time.Duration(c.Limit/parallel)*10*time.Second, c.Lease-leaseMargin)
+			require.LessOrEqual(t, time.Duration(max(c.Limit/parallel, 1))*10*time.Second, c.Lease-leaseMargin)
 		}
 	})
 }
