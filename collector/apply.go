@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 
 	"watchbill"
+	"watchbill/collector/probe"
 )
 
 // prepared is a configuration that was checked as a whole.
@@ -27,11 +28,12 @@ type prepared struct {
 	retention   time.Duration
 	externalURL *url.URL
 	self        bool
+	probes      probe.Config
 }
 
 // prepare checks everything about a configuration without touching anything.
 func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, error) {
-	p := prepared{self: cfg.Self, retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
+	p := prepared{self: cfg.Self, probes: cfg.Probes, retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
 	if p.retention <= 0 {
 		p.retention = defaultRetention
 	}
@@ -126,6 +128,7 @@ func (c *Collector) apply(p prepared) error {
 		return fmt.Errorf("apply discovery: %w", err)
 	}
 	global := p.prom.GlobalConfig
+	c.probes.Set(p.probes)
 	c.selfOn.Store(p.self)
 	c.selfEvery.Store(int64(global.ScrapeInterval))
 	c.offset.Store(int64(global.RuleQueryOffset))

@@ -43,6 +43,11 @@
 // database (unless the daemon was away for more than an hour or "for" is shorter
 // than ten minutes, as in Prometheus).
 //
+// # Probes
+//
+// Targets of Config.Probes are scraped from a host inside of the process, which
+// asks them with blackbox_exporter's probers; see package probe.
+//
 // # The process' own metrics
 //
 // With Config.Self, what Options.Self gathers is kept too, at the scrape interval,
@@ -63,6 +68,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +89,7 @@ import (
 	"github.com/prometheus/prometheus/util/compression"
 
 	"watchbill"
+	"watchbill/collector/probe"
 )
 
 const (
@@ -124,6 +131,7 @@ type Collector struct {
 	rules     *rules.Manager
 	loader    *loader
 	sender    *sender
+	probes    *probe.Prober
 	// offset is rule_query_offset of the present configuration.
 	offset atomic.Int64
 	// self keeps the process' own metrics; nil if nobody gives them.
@@ -159,9 +167,8 @@ func New(cfg Config, o Options) (*Collector, error) {
 	if o.Self != nil {
 		c.self = &self{c: c, from: o.Self}
 	}
-	if o.DialContext != nil {
-		c.http = append(c.http, config_util.WithDialContextFunc(o.DialContext))
-	}
+	c.probes = probe.New(probe.Options{Logger: o.Logger.With("component", "probes"), Registerer: o.Registerer})
+	c.http = append(c.http, config_util.WithDialContextFunc(c.dialer(o.DialContext)))
 	p, err := prepare(cfg, c.http)
 	if err != nil {
 		return nil, err
@@ -180,6 +187,23 @@ func New(cfg Config, o Options) (*Collector, error) {
 	}
 	return c, nil
 }
+
+// dialer makes the connections of scrapes: into the process for the targets that
+// it probes, and to the network for all others.
+func (c *Collector) dialer(network config_util.DialContextFunc) config_util.DialContextFunc {
+	if network == nil {
+		network = (&net.Dialer{}).DialContext
+	}
+	return func(ctx context.Context, proto, addr string) (net.Conn, error) {
+		if host, _, err := net.SplitHostPort(addr); err == nil && host == probe.Host {
+			return c.probes.DialContext(ctx)
+		}
+		return network(ctx, proto, addr)
+	}
+}
+
+// Probes answers GET /probe.
+func (c *Collector) Probes() http.Handler { return c.probes }
 
 // storeOptions are the options of the database.
 func storeOptions(retention time.Duration) *tsdb.Options {
@@ -327,9 +351,9 @@ func (c *Collector) Close() error {
 		c.sender.stop()
 	}
 	c.running.Wait()
-	var err error
+	err := c.probes.Close()
 	if c.engine != nil {
-		err = c.engine.Close()
+		err = errors.Join(err, c.engine.Close())
 	}
 	if dbErr := c.db.Close(); dbErr != nil {
 		err = errors.Join(err, fmt.Errorf("close time series: %w", dbErr))

@@ -1,6 +1,10 @@
 package collector
 
-import "time"
+import (
+	"time"
+
+	"watchbill/collector/probe"
+)
 
 // Config is what the collector scrapes and evaluates.
 type Config struct {
@@ -19,6 +23,9 @@ type Config struct {
 	Retention time.Duration
 	// Self has the process' own metrics kept, if Options.Self gives them.
 	Self bool
+	// Probes is what is probed, and what may be. The scrape configs and the rules of
+	// its targets are part of Prometheus and Rules already.
+	Probes probe.Config
 	// ExternalURL is the daemon's own address, for the links of alerts.
 	ExternalURL string
 }

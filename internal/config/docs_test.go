@@ -19,6 +19,8 @@ func keys(t reflect.Type, path string) []string {
 	switch {
 	case t == reflect.TypeFor[rolesSection]():
 		return append(keys(reflect.TypeFor[rolesPreset](), path), keys(reflect.TypeFor[[]roleEntry](), path)...)
+	case t == reflect.TypeFor[probesSection]():
+		return keys(reflect.TypeFor[probesKeys](), path)
 	case t.Kind() == reflect.Slice && strings.HasPrefix(t.Name(), "table["):
 		value, _ := t.Elem().FieldByName("Value")
 		return append([]string{join("*")}, keys(value.Type, join("*"))...)
@@ -31,7 +33,7 @@ func keys(t reflect.Type, path string) []string {
 	for _, f := range structFields(t) {
 		inner := t.Field(f.index).Type
 		under := keys(inner, join(f.name))
-		if len(under) == 0 || inner.Kind() == reflect.Slice || inner == reflect.TypeFor[rolesSection]() {
+		if len(under) == 0 || inner.Kind() == reflect.Slice || inner == reflect.TypeFor[rolesSection]() || inner == reflect.TypeFor[probesSection]() {
 			out = append(out, join(f.name))
 		}
 		out = append(out, under...)
@@ -74,7 +76,7 @@ func TestExamplesOfTheReferenceWork(t *testing.T) {
   - {name: ben, roles: [support], tz: Europe/Madrid, contact: [{receiver: terminal}]}
   - {name: me, roles: [manager, deployment, infrastructure, security], contact: [{receiver: terminal}]}
 `,
-		"examples/rules/a.yaml": "groups: []\n", "examples/templates/a.tmpl": `{{ define "a" }}{{ end }}`,
+		"examples/rules/a.yaml": "groups: []\n", "examples/blackbox.yml": "modules: {http_2xx: {prober: http}, tcp_connect: {prober: tcp}}\n", "examples/templates/a.tmpl": `{{ define "a" }}{{ end }}`,
 		"examples/runbooks/a.md": runbook, "examples/secrets/smtp": "x", "examples/secrets/ana-push": "https://push.example.com",
 		"examples/secrets/alarm": "https://alarm.example.com/x\n", "examples/secrets/deadman-1": "https://deadman.example.com/x",
 	}

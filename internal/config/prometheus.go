@@ -79,6 +79,7 @@ func (b *builder) prometheus() {
 		b.accept(job, s)
 		b.secretFiles(job)
 	}
+	jobs = append(jobs, b.probes(global)...)
 	b.cfg.Collector.Prometheus = []byte(b.render(whole(global, jobs...)).text.String())
 	b.cfg.Collector.Dir = fullPath(b.loader.root)
 	b.ruleFiles()

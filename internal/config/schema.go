@@ -17,6 +17,7 @@ type sections struct {
 	Retention    retentionSection   `yaml:"retention"`
 	Scrape       raw                `yaml:"scrape_configs"`
 	RuleFiles    []text             `yaml:"rule_files"`
+	Probes       probesSection      `yaml:"probes"`
 	Targets      []text             `yaml:"targets"`
 	Services     []serviceEntry     `yaml:"services"`
 	Roles        rolesSection       `yaml:"roles"`

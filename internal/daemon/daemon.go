@@ -207,6 +207,7 @@ func (d *Daemon) web() *web.Server {
 		Runbook:      d.runbook,
 		Reload:       d.Reload,
 		Ready:        d.ready,
+		Probe:        d.collector.Probes(),
 		Metrics:      promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{Registry: d.registry}),
 		Logger:       d.o.Logger,
 	})

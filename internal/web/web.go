@@ -85,6 +85,7 @@ type Options struct {
 	Reload       func(ctx context.Context) error
 	Ready        func(ctx context.Context) error
 	Metrics      http.Handler
+	Probe        http.Handler
 	Logger       *slog.Logger
 }
 
@@ -139,6 +140,7 @@ func (s *Server) Routes() []Route {
 		{"GET", "/-/ready", Need{Open: true}, "200 while the store can be written", s.ready},
 		{"POST", "/-/reload", Need{Manager: true}, "Read the configuration again; nothing changes if it has mistakes", s.reload},
 		{"GET", "/metrics", Need{Scope: auth.ScopeMetrics}, "The daemon's own metrics, in Prometheus' format", s.metrics},
+		{"GET", "/probe", Need{Scope: auth.ScopeMetrics}, "Probe a target, as blackbox_exporter does: ?module=…&target=…, &hostname=…, &debug=true", s.probe},
 		{"POST", "/api/v2/alerts", raise, "Take alerts in, in Alertmanager's format; 200 once they are on disk", s.postAlerts},
 		{"GET", "/api/v2/silences", read, "List silences, in Alertmanager's format: ?filter=name=value, more than once", s.listSilences},
 		{"POST", "/api/v2/silences", mute, "Create or change a silence; the author is the caller", s.postSilence},
@@ -364,6 +366,11 @@ func (s *Server) reload(w http.ResponseWriter, c call) error {
 
 func (s *Server) metrics(w http.ResponseWriter, c call) error {
 	s.o.Metrics.ServeHTTP(w, c.Request)
+	return nil
+}
+
+func (s *Server) probe(w http.ResponseWriter, c call) error {
+	s.o.Probe.ServeHTTP(w, c.Request)
 	return nil
 }
 

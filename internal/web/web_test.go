@@ -254,6 +254,7 @@ func setUp(t testing.TB) *world {
 		Reload:       func(context.Context) error { return w.act("reload") },
 		Ready:        func(context.Context) error { return w.failing() },
 		Metrics:      http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "watchbill_up 1\n") }),
+		Probe:        http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "probe_success 1\n") }),
 		Logger:       slog.New(slog.DiscardHandler),
 	})
 	return w
@@ -302,6 +303,7 @@ func TestPermissions(t *testing.T) {
 		"GET /-/ready":                            anybody,
 		"POST /-/reload":                          "manager",
 		"GET /metrics":                            "machine:metrics " + people,
+		"GET /probe":                              "machine:metrics " + people,
 		"POST /api/v2/alerts":                     "machine:alerts " + marked,
 		"GET /api/v2/silences":                    readers,
 		"POST /api/v2/silences":                   stewards,
