@@ -333,17 +333,22 @@ func (d *Daemon) replace() error {
 	d.rooms.Store(r)
 	d.worker.Reload(r.notifier)
 	d.watch.reload(cfg)
-	d.wake()
+	d.wake(store.News{Pages: true, Due: time.Now()})
 	return nil
 }
 
-// wake tells the timers and the worker to look at their rows.
-func (d *Daemon) wake() {
-	select {
-	case d.wakeTimer <- struct{}{}:
-	default:
+// wake tells the timers and the worker to look at their rows, if there is
+// something new for them.
+func (d *Daemon) wake(n store.News) {
+	if !n.Due.IsZero() && d.flow.looksAfter(n.Due) {
+		select {
+		case d.wakeTimer <- struct{}{}:
+		default:
+		}
 	}
-	d.worker.Wake()
+	if n.Pages {
+		d.worker.Wake()
+	}
 }
 
 // nudge is wake for what concerns only the self-test.

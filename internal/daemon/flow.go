@@ -21,8 +21,9 @@ import (
 type flow struct {
 	store  *store.Store
 	rooms  *atomic.Pointer[rooms]
-	wake   func() // after a commit: timers and outbox may have work
-	nudge  func() // the same, when only the self-test has
+	wake   func(store.News) // after a commit
+	nudge  func()           // the same, when only the self-test has work
+	look   atomic.Int64     // when the timers next look, in Unix nanoseconds; 0: now
 	seen   *seen
 	known  *known
 	logger *slog.Logger
@@ -54,7 +55,8 @@ func (f *flow) update(ctx context.Context, fn func(*work) error) error {
 func (f *flow) commit(ctx context.Context, through func(context.Context, func(*store.Tx) error) error, fn func(*work) error) error {
 	rooms, now := f.rooms.Load(), time.Now().UTC()
 	begun := time.Now()
-	wake := f.wake
+	var news store.News
+	self := false
 	err := through(ctx, func(tx *store.Tx) error {
 		all, err := tx.Silences(now)
 		if err != nil {
@@ -68,15 +70,19 @@ func (f *flow) commit(ctx context.Context, through func(context.Context, func(*s
 		if err := fn(w); err != nil {
 			return err
 		}
-		if w.selfGeneration != 0 {
-			wake = f.nudge
-		}
-		return w.flush()
+		self = w.selfGeneration != 0
+		err = w.flush()
+		news = tx.News()
+		return err
 	})
 	f.stats.commits.Observe(time.Since(begun).Seconds())
 	f.health.committed(err)
-	if err == nil {
-		wake()
+	switch {
+	case err != nil:
+	case self:
+		f.nudge()
+	default:
+		f.wake(news)
 	}
 	return err
 }

@@ -30,13 +30,21 @@ func (f *flow) timers(ctx context.Context, wake <-chan struct{}) {
 		case <-wake:
 		case <-timer.C:
 		}
+		f.look.Store(0) // what is committed from now on wakes, whenever it is due
 		next, err := f.runDue(ctx)
 		if err != nil && ctx.Err() == nil {
 			f.logger.ErrorContext(ctx, "cannot act on due timers; trying again", "err", err)
 			f.stats.timerErrors.Inc()
 		}
+		f.look.Store(time.Now().Add(next).UnixNano())
 		timer.Reset(next)
 	}
+}
+
+// looksAfter reports whether the timers look only after an instant.
+func (f *flow) looksAfter(at time.Time) bool {
+	look := f.look.Load()
+	return look == 0 || at.UnixNano() < look
 }
 
 // runDue acts on every timer and alert that is due, and returns how long to

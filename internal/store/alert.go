@@ -78,6 +78,9 @@ func (t *Tx) HastenMuted(now time.Time) error {
 
 // PutAlert inserts an alert or stores it anew.
 func (t *Tx) PutAlert(a AlertRow) error {
+	if !a.Ended {
+		t.news.dueAt(a.Due)
+	}
 	body, err := encode(a.Alert)
 	if err != nil {
 		return err

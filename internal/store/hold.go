@@ -59,6 +59,7 @@ func (t *Tx) HeldAlerts(id watchbill.IncidentID) ([]AlertRow, error) {
 // as firing until alive at least, so that their sources have the time to say
 // whether they do.
 func (t *Tx) ReleaseHeld(id watchbill.IncidentID, alive time.Time) (int64, error) {
+	t.news = News{Pages: true, Due: time.Unix(0, 0)}
 	alerts, err := t.HeldAlerts(id)
 	if err != nil {
 		return 0, err

@@ -1,10 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"database/sql"
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"watchbill"
@@ -13,6 +13,7 @@ import (
 // SetTimer writes a timer. An incident has at most one timer of a kind: an
 // earlier one is replaced.
 func (t *Tx) SetTimer(tm watchbill.Timer) error {
+	t.news.dueAt(tm.Due)
 	_, err := t.exec("set timer", `INSERT INTO timer (kind, incident, generation, step, due_at) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (incident, kind) DO UPDATE SET generation = excluded.generation, step = excluded.step, due_at = excluded.due_at, held = 0`,
 		string(tm.Kind), int64(tm.Incident), int64(tm.Generation), int64(tm.Step), unix(tm.Due))
@@ -78,6 +79,7 @@ func (t *Tx) TakeTimer(tm watchbill.Timer) (bool, error) {
 // PutPage adds a page to the outbox. A page whose key is there already is left
 // as it is: the same page is never queued twice.
 func (t *Tx) PutPage(p watchbill.Page) error {
+	t.news.Pages = true
 	body, err := encode(p)
 	if err != nil {
 		return err
@@ -143,30 +145,50 @@ type Claim struct {
 	Limit  int
 }
 
-func (c Claim) where() (string, []any) {
+// urgency is the order of severities; a page without one goes last.
+func urgency() []watchbill.Severity {
+	return []watchbill.Severity{watchbill.Sev1, watchbill.Sev2, watchbill.Sev3, watchbill.Sev4, 0}
+}
+
+// methods are the receivers of a claim for which pages wait.
+func (t *Tx) methods(c Claim) ([]string, error) {
 	if c.Method != "" {
-		return `method = ?`, []any{c.Method}
+		return []string{c.Method}, nil
 	}
-	if len(c.Known) == 0 {
-		return `1 = 1`, nil
+	var unknown []string
+	for last := ""; ; {
+		var next sql.NullString
+		_, err := t.row("read receivers", []any{&next}, `SELECT min(method) FROM page INDEXED BY page_pending WHERE state = 'pending' AND method > ?`, last)
+		if err != nil || !next.Valid {
+			return unknown, err
+		}
+		if last = next.String; !slices.Contains(c.Known, last) {
+			unknown = append(unknown, last)
+		}
 	}
-	args := make([]any, len(c.Known))
-	for i, m := range c.Known {
-		args[i] = m
-	}
-	return `method NOT IN (?` + strings.Repeat(`, ?`, len(c.Known)-1) + `)`, args
 }
 
 // ClaimPages leases due pages to the caller and counts the attempt, before it
 // is made: whoever claims the page after a crash has a higher number. The most
 // severe come first, then the oldest.
 func (t *Tx) ClaimPages(c Claim) ([]watchbill.Delivery, error) {
-	cond, args := c.where()
-	args = append(slices.Clone(args), unix(c.Now), unix(c.Now), c.Limit)
-	rows, err := t.pages(`SELECT `+pageColumns+` FROM page WHERE state = 'pending' AND `+cond+
-		` AND due_at <= ? AND lease_until <= ? ORDER BY severity, due_at, id LIMIT ?`, args...)
+	methods, err := t.methods(c)
 	if err != nil {
 		return nil, err
+	}
+	var rows []PageRow
+	for _, severity := range urgency() {
+		var these []PageRow
+		for _, method := range methods {
+			some, err := t.pages(`SELECT `+pageColumns+` FROM page INDEXED BY page_pending WHERE state = 'pending' AND method = ? AND severity = ?
+				AND due_at <= ? AND lease_until <= ? ORDER BY due_at, id LIMIT ?`, method, int(severity), unix(c.Now), unix(c.Now), c.Limit-len(rows))
+			if err != nil {
+				return nil, err
+			}
+			these = append(these, some...)
+		}
+		slices.SortFunc(these, func(a, b PageRow) int { return cmp.Or(a.NextDue.Compare(b.NextDue), cmp.Compare(a.ID, b.ID)) })
+		rows = append(rows, these[:min(len(these), c.Limit-len(rows))]...)
 	}
 	out := make([]watchbill.Delivery, len(rows))
 	for i, p := range rows {
@@ -189,11 +211,31 @@ func (t *Tx) ReleaseLeases() (int64, error) {
 // NextPage returns when the next page of a claim's selection can be claimed,
 // and the zero time when none is pending.
 func (t *Tx) NextPage(c Claim) (time.Time, error) {
-	cond, args := c.where()
-	var due sql.NullInt64
-	_, err := t.row("read next page", []any{&due},
-		`SELECT min(CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END) FROM page WHERE state = 'pending' AND `+cond, args...)
-	return fromUnix(due.Int64), err
+	methods, err := t.methods(c)
+	var next time.Time
+	sooner := func(due int64, found bool) {
+		if at := fromUnix(due); found && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	for _, method := range methods {
+		for _, severity := range urgency() {
+			var due int64
+			found, err := t.row("read next page", []any{&due}, `SELECT due_at FROM page INDEXED BY page_pending
+				WHERE state = 'pending' AND method = ? AND severity = ? AND lease_until = 0 ORDER BY due_at LIMIT 1`, method, int(severity))
+			if err != nil {
+				return next, err
+			}
+			sooner(due, found)
+		}
+		var due sql.NullInt64
+		if _, err := t.row("read next leased page", []any{&due}, `SELECT min(max(lease_until, due_at)) FROM page INDEXED BY page_leased
+			WHERE state = 'pending' AND method = ? AND lease_until <> 0`, method); err != nil {
+			return next, err
+		}
+		sooner(due.Int64, due.Valid)
+	}
+	return next, err
 }
 
 // FinishAttempt records the result of an attempt and releases the lease. A page
@@ -231,6 +273,7 @@ func (t *Tx) RefusedBefore(d watchbill.Delivery) (bool, error) {
 // HastenPage makes the pending page with a key due at now, if it is due later.
 // It reports whether there was one.
 func (t *Tx) HastenPage(key string, now time.Time) (bool, error) {
+	t.news.Pages = true
 	n, err := t.exec("hasten page", `UPDATE page SET due_at = ? WHERE key = ? AND state = 'pending' AND due_at > ?`, unix(now), key, unix(now))
 	return n == 1, err
 }

@@ -22,7 +22,23 @@ type Tx struct {
 	conn      *conn
 	committed []func()
 	held      *atomic.Bool // the store's
+	news      News         // of the callback that runs
 }
+
+// News is what a callback wrote that somebody waits for.
+type News struct {
+	Pages bool      // the outbox has pages to look at
+	Due   time.Time // the earliest time at which a timer or an alert is due; zero: none was written
+}
+
+func (n *News) dueAt(at time.Time) {
+	if n.Due.IsZero() || at.Before(n.Due) {
+		n.Due = at
+	}
+}
+
+// News returns what this callback has written so far.
+func (t *Tx) News() News { return t.news }
 
 // OnCommit has fn called once this callback's changes are on disk, before any
 // caller is told so. The calls come in the order of the transactions, one at a

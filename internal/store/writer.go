@@ -229,6 +229,7 @@ func (t *Tx) one(r *write, company bool) (err, fatal error) {
 		}
 	}
 	hooks := len(t.committed)
+	t.news = News{}
 	err = r.call(t)
 	if isIOError(err) || isFull(err) {
 		return nil, err
