@@ -204,7 +204,10 @@ func (b *bench) each(groupBy string, do func(*server, *sink)) {
 	}
 }
 
-const runFor = 4 * time.Second
+const (
+	runFor = 2 * time.Second
+	turns  = 2
+)
 
 func (b *bench) intake() {
 	fmt.Fprintf(&b.table, "| alerts pushed | per request | server | alerts/s | CPU µs/alert | p50 | p99 | ratio to the faster Alertmanager |\n|---|---|---|---|---|---|---|---|\n")
@@ -215,8 +218,6 @@ func (b *bench) intake() {
 	}{{"re-sent, unchanged", 100, true}, {"new, joining 100 open groups", 100, false}, {"new, each its own group", 1 << 30, false}}
 	for _, kind := range kinds {
 		for _, size := range []int{1, 100} {
-			var rates []float64
-			var rows []string
 			first, requests := [][]byte(nil), bodies(1000, 160_000, size, kind.groups)
 			switch {
 			case kind.loop:
@@ -225,21 +226,32 @@ func (b *bench) intake() {
 			case kind.groups == 100:
 				first = bodies(0, 100, size, 100)
 			}
-			b.each("service", func(s *server, _ *sink) {
-				if first != nil {
-					drive(b, s, load{requests: first, size: size, limit: time.Minute})
-				}
-				r := drive(b, s, load{requests: requests, size: size, loop: kind.loop, limit: runFor})
-				rates = append(rates, r.rate())
-				rows = append(rows, fmt.Sprintf("| %s | %d | %s | %.0f | %.1f | %s | %s |", kind.name, size, s.name, r.rate(), r.micros(),
-					r.p50.Round(10*time.Microsecond), r.p99.Round(10*time.Microsecond)))
-			})
-			for i, row := range rows {
+			// The servers take turns, and the best turn of each counts: other work on
+			// the machine only takes away.
+			var best []result
+			var names []string
+			for range turns {
+				n := 0
+				b.each("service", func(s *server, _ *sink) {
+					if first != nil {
+						drive(b, s, load{requests: first, size: size, limit: time.Minute})
+					}
+					r := drive(b, s, load{requests: requests, size: size, loop: kind.loop, limit: runFor})
+					if n == len(best) {
+						best, names = append(best, r), append(names, s.name)
+					} else if r.rate() > best[n].rate() {
+						best[n] = r
+					}
+					n++
+				})
+			}
+			for i, r := range best {
 				ratio := ""
 				if i == 0 {
-					ratio = fmt.Sprintf(" %.2f ", rates[0]/max(rates[1], rates[2]))
+					ratio = fmt.Sprintf(" %.2f ", r.rate()/max(best[1].rate(), best[2].rate()))
 				}
-				fmt.Fprintf(&b.table, "%s%s|\n", row, ratio)
+				fmt.Fprintf(&b.table, "| %s | %d | %s | %.0f | %.1f | %s | %s |%s|\n", kind.name, size, names[i], r.rate(), r.micros(),
+					r.p50.Round(10*time.Microsecond), r.p99.Round(10*time.Microsecond), ratio)
 			}
 		}
 	}

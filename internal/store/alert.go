@@ -72,6 +72,7 @@ func (t *Tx) NextAlert() (time.Time, error) {
 
 // HastenMuted makes every muted alert due at once, to be decided again.
 func (t *Tx) HastenMuted(now time.Time) error {
+	t.news.dueAt(now)
 	_, err := t.exec("hasten muted alerts", `UPDATE alert SET due_at = ? WHERE ended = 0 AND held = 0 AND muted <> '' AND due_at > ?`, unix(now), unix(now))
 	return err
 }

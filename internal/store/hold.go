@@ -59,7 +59,8 @@ func (t *Tx) HeldAlerts(id watchbill.IncidentID) ([]AlertRow, error) {
 // as firing until alive at least, so that their sources have the time to say
 // whether they do.
 func (t *Tx) ReleaseHeld(id watchbill.IncidentID, alive time.Time) (int64, error) {
-	t.news = News{Pages: true, Due: time.Unix(0, 0)}
+	t.news.Pages = true
+	t.news.dueAt(time.Unix(0, 0))
 	alerts, err := t.HeldAlerts(id)
 	if err != nil {
 		return 0, err
@@ -86,6 +87,7 @@ func (t *Tx) ReleaseHeld(id watchbill.IncidentID, alive time.Time) (int64, error
 // DropHeld deletes the timers of an incident and drops its pages, and returns
 // how many there were. Its alerts may end.
 func (t *Tx) DropHeld(id watchbill.IncidentID) (int64, error) {
+	t.news.dueAt(time.Unix(0, 0))
 	timers, err := t.exec("drop held timers", `DELETE FROM timer WHERE held = 1 AND incident = ?`, int64(id))
 	if err != nil {
 		return 0, err

@@ -205,6 +205,7 @@ func (t *Tx) ClaimPages(c Claim) ([]watchbill.Delivery, error) {
 // ReleaseLeases makes every pending page free to be claimed. It is for the start
 // of the one process that sends from this store: whoever held a lease is dead.
 func (t *Tx) ReleaseLeases() (int64, error) {
+	t.news.Pages = true
 	return t.exec("release leases", `UPDATE page SET lease_until = 0 WHERE state = 'pending' AND lease_until <> 0`)
 }
 
