@@ -27,7 +27,7 @@ const (
 
 	// parallel is how many pages one receiver gets at a time. In a storm their
 	// results then share a commit, instead of waiting for one each.
-	parallel = 8
+	parallel = 32
 	// circuitOpens is after how many failures in a row it gets one at a time.
 	circuitOpens = 3
 )

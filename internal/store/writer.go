@@ -26,7 +26,7 @@ const maxWaiting = 4096
 // times what the last commit took on a slow disk: whoever sends a page or
 // acknowledges one waits behind one such batch at most.
 const (
-	bulkTime  = 10 * time.Millisecond
+	bulkTime  = 40 * time.Millisecond
 	bulkShare = 4
 )
 
