@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/stretchr/testify/require"
@@ -66,11 +67,14 @@ func newWorld(t *testing.T, f targets.File) *world {
 	require.Empty(t, errs)
 	for _, key := range slices.Sorted(maps.Keys(groups)) {
 		w.groups = append(w.groups, groups[key])
+		for _, r := range groups[key].AlertingRules() {
+			r.SetRestored(true) // else ALERTS is not written
+		}
 	}
 	// Recordings before alerts, as their groups run at the same instants here.
-	order := []string{"sloth-slo-sli", "sloth-slo-met", "sloth-slo-ale"}
+	order := []string{"sloth-slo-slic", "sloth-slo-sli-", "sloth-slo-peri", "sloth-slo-meta", "sloth-slo-aler"}
 	slices.SortStableFunc(w.groups, func(a, b *rules.Group) int {
-		return slices.Index(order, a.Name()[:13]) - slices.Index(order, b.Name()[:13])
+		return slices.Index(order, a.Name()[:14]) - slices.Index(order, b.Name()[:14])
 	})
 	return w
 }
@@ -78,9 +82,21 @@ func newWorld(t *testing.T, f targets.File) *world {
 // scrape writes counters at the present instant.
 func (w *world) scrape(counters map[string]float64) {
 	w.t.Helper()
-	app := w.db.Appender(w.t.Context())
+	samples := map[string]float64{}
 	for code, v := range counters {
-		_, err := app.Append(0, labels.FromStrings("__name__", "http_requests_total", "code", code), w.now.UnixMilli(), v)
+		samples[fmt.Sprintf("http_requests_total{code=%q}", code)] = v
+	}
+	w.put(samples)
+}
+
+// put writes samples of any series at the present instant.
+func (w *world) put(samples map[string]float64) {
+	w.t.Helper()
+	app := w.db.Appender(w.t.Context())
+	for series, v := range samples {
+		l, err := parser.NewParser(parser.Options{}).ParseMetric(series)
+		require.NoError(w.t, err)
+		_, err = app.Append(0, l, w.now.UnixMilli(), v)
 		require.NoError(w.t, err)
 	}
 	require.NoError(w.t, app.Commit())

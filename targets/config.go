@@ -15,6 +15,8 @@ type Config struct {
 	// Retention of the series, to refuse a period that could never be
 	// measured. Zero does not check.
 	Retention time.Duration
+	// Maintenance is when something is worked on.
+	Maintenance []Maintenance
 }
 
 // NeededRetention is how long series must be kept so that the longest period
@@ -22,12 +24,12 @@ type Config struct {
 func (c Config) NeededRetention() time.Duration {
 	var longest time.Duration
 	for _, t := range c.Targets {
-		longest = max(longest, c.period(t))
+		longest = max(longest, c.period(t), t.Calendar.longest())
 	}
 	return longest + longest/10
 }
 
-// period is the period of a target.
+// period is the rolling period of a target.
 func (c Config) period(t Target) time.Duration {
 	switch {
 	case t.Period > 0:

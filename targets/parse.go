@@ -36,6 +36,7 @@ func Parse(name string, content []byte) ([]Target, []Windows, []Problem) {
 		targets []Target
 		windows []Windows
 	)
+	var slos open
 	for _, doc := range r.documents(content) {
 		head := map[string]string{}
 		if doc.Kind == yaml.MappingNode {
@@ -48,6 +49,12 @@ func Parse(name string, content []byte) ([]Target, []Windows, []Problem) {
 			r.fail(doc, "start the file with version: "+slothVersion, "the document is not a mapping")
 		case head["version"] == slothVersion:
 			targets = append(targets, r.spec(doc)...)
+		case slices.Contains(openSLOVersions, head["apiVersion"]) && slices.Contains(openKinds, head["kind"]):
+			r.addOpen(&slos, doc, head["kind"])
+		case head["kind"] == ownKind && head["apiVersion"] == ownVersion:
+			if t, ok := r.own(doc); ok {
+				targets = append(targets, t)
+			}
 		case head["kind"] == windowsKind && head["apiVersion"] == windowsVersion:
 			if w, ok := r.windows(doc); ok {
 				windows = append(windows, w)
@@ -56,16 +63,20 @@ func Parse(name string, content []byte) ([]Target, []Windows, []Problem) {
 			r.unknown(doc, head)
 		}
 	}
+	targets = append(targets, r.openTargets(slos)...)
 	slices.SortStableFunc(r.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col), cmp.Compare(a.Message, b.Message))
 	})
-	return targets, windows, r.problems
+	// What several SLOs refer to is read more than once.
+	return targets, windows, slices.Compact(r.problems)
 }
 
 // unknown reports a document of a kind that is not read.
 func (r *reader) unknown(doc *yaml.Node, head map[string]string) {
-	advice := fmt.Sprintf("write version: %s, or apiVersion: %s with kind: %s", slothVersion, windowsVersion, windowsKind)
+	advice := fmt.Sprintf("write version: %s, or apiVersion: %s with kind: %s, or %s with %s", slothVersion, ownVersion, ownKind, windowsVersion, windowsKind)
 	switch {
+	case strings.HasPrefix(head["apiVersion"], "openslo"):
+		r.fail(doc, "write apiVersion: openslo/v1 and one of the kinds "+strings.Join(openKinds, ", "), "kind %q of %s is not read", head["kind"], head["apiVersion"])
 	case head["version"] != "":
 		r.fail(doc, advice, "version %q is not known", head["version"])
 	case head["kind"] != "":
@@ -106,6 +117,7 @@ func (r *reader) spec(doc *yaml.Node) []Target {
 func (r *reader) target(n *yaml.Node, service string, common map[string]string) Target {
 	f := r.fields(n, "the target", "name", "description", "objective", "labels", "sli", "alerting", "plugins", "slo_plugins")
 	t := Target{
+		Format:      slothVersion,
 		Service:     service,
 		Name:        r.name(n, f["name"], "name"),
 		Description: strings.TrimSpace(r.text(f["description"], "description")),
@@ -158,10 +170,10 @@ func (r *reader) sli(n *yaml.Node) SLI {
 		r.fail(n, "write either events or raw", "sli needs one of events and raw")
 	case f["raw"] != nil:
 		q := r.fields(f["raw"], "raw", "error_ratio_query")
-		return SLI{ErrorRatio: r.query(f["raw"], q, "error_ratio_query")}
+		return SLI{Kind: KindRaw, ErrorRatio: r.query(f["raw"], q, "error_ratio_query")}
 	default:
 		q := r.fields(f["events"], "events", "error_query", "total_query")
-		return SLI{Error: r.query(f["events"], q, "error_query"), Total: r.query(f["events"], q, "total_query")}
+		return SLI{Kind: KindEvents, Error: r.query(f["events"], q, "error_query"), Total: r.query(f["events"], q, "total_query")}
 	}
 	return SLI{}
 }
@@ -174,12 +186,12 @@ func (r *reader) query(parent *yaml.Node, fields map[string]*yaml.Node, key stri
 		return ""
 	}
 	q := strings.TrimSpace(r.text(n, key))
-	a, err := render(q, "5m")
+	a, err := render(q, vars{"window": "5m"})
 	if err != nil {
 		r.fail(n, "use {{.window}} for the range, as in rate(x[{{.window}}])", "%s: %v", key, err)
 		return ""
 	}
-	if b, err := render(q, "7m"); err != nil || a == b {
+	if b, err := render(q, vars{"window": "7m"}); err != nil || a == b {
 		r.fail(n, "use {{.window}} for the range, as in rate(x[{{.window}}])", "%s does not use {{.window}}", key)
 		return ""
 	}
@@ -190,14 +202,17 @@ func (r *reader) query(parent *yaml.Node, fields map[string]*yaml.Node, key stri
 	return q
 }
 
-// render fills the window into a query.
-func render(query, window string) (string, error) {
+// vars are what stands in a query for what is not known yet.
+type vars map[string]string
+
+// render fills them in.
+func render(query string, v vars) (string, error) {
 	t, err := template.New("query").Option("missingkey=error").Parse(query)
 	if err != nil {
 		return "", fmt.Errorf("read the template: %w", err)
 	}
 	var b strings.Builder
-	if err := t.Execute(&b, map[string]string{"window": window}); err != nil {
+	if err := t.Execute(&b, v); err != nil {
 		return "", fmt.Errorf("fill the window in: %w", err)
 	}
 	return b.String(), nil

@@ -63,7 +63,9 @@ func TestParseReadsASpecification(t *testing.T) {
 		Description: "Shoppers can pay.",
 		Objective:   "99.9",
 		Labels:      map[string]string{"owner": "payments"},
+		Format:      "prometheus/v1",
 		SLI: targets.SLI{
+			Kind:  targets.KindEvents,
 			Error: `sum(rate(http_requests_total{job="checkout",code=~"5.."}[{{.window}}]))`,
 			Total: "sum(\n  rate(http_requests_total{job=\"checkout\"}[{{.window}}])\n)",
 		},
@@ -137,7 +139,7 @@ slos:
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"checkout.yaml", "raw.yaml", "scaled.yaml", "mistakes.yaml"} {
+	for _, name := range []string{"checkout.yaml", "raw.yaml", "scaled.yaml", "mistakes.yaml", "kinds.yaml", "openslo.yaml", "openslo_mistakes.yaml"} {
 		content, err := os.ReadFile(filepath.Join("testdata", name))
 		require.NoError(f, err)
 		f.Add(content)

@@ -62,9 +62,26 @@ func TestRulesGolden(t *testing.T) {
 		require.Empty(t, problems, name)
 		require.Len(t, files, 1)
 		require.Equal(t, "targets/"+ts[0].ID, files[0].Name)
-		require.Len(t, groups(t, files[0]), 3)
+		require.Len(t, groups(t, files[0]), 4)
 		golden(t, name+".rules.golden", string(files[0].Content))
 	}
+}
+
+// TestKindsGolden holds the rules of one target of each kind.
+func TestKindsGolden(t *testing.T) {
+	t.Parallel()
+	ts, _ := parse(t, "kinds.yaml")
+	require.Len(t, ts, 11)
+	files, problems := targets.Rules(targets.Config{Targets: ts, Retention: 40 * day})
+	require.Empty(t, problems)
+	require.Len(t, files, len(ts))
+	var b strings.Builder
+	for _, f := range files {
+		groups(t, f)
+		b.WriteString("# " + f.Name + "\n")
+		b.Write(f.Content)
+	}
+	golden(t, "kinds.rules.golden", b.String())
 }
 
 // limits reads the thresholds out of an alert's expression.
@@ -91,7 +108,7 @@ func TestFactorsOfTheBuiltInCatalogues(t *testing.T) {
 		files, problems := targets.Rules(targets.Config{Targets: []targets.Target{target("99.9")}, DefaultPeriod: period})
 		require.Empty(t, problems)
 		all := alerts(t, files[0])
-		require.Len(t, all, 5)
+		require.Len(t, all, 6)
 		for tier, k := range want {
 			for _, limit := range limits(t, all[tier].Expr) {
 				require.InDelta(t, k*0.001, limit, 1e-9, "%s of %s", tier, period)
@@ -256,13 +273,13 @@ func TestDisabledAlerts(t *testing.T) {
 	x.Alerting.Page.Disable = true
 	files, _ := targets.Rules(targets.Config{Targets: []targets.Target{x}})
 	all := alerts(t, files[0])
-	require.Len(t, all, 3)
+	require.Len(t, all, 4)
 	require.Equal(t, "ticket", all["no_data"].Labels["severity"])
 
 	x.Alerting.Ticket.Disable = true
 	files, _ = targets.Rules(targets.Config{Targets: []targets.Target{x}})
 	require.Empty(t, alerts(t, files[0]))
-	require.Len(t, groups(t, files[0]), 2)
+	require.Len(t, groups(t, files[0]), 3)
 }
 
 func TestDescriptionIsNotATemplate(t *testing.T) {

@@ -75,8 +75,8 @@ import (
 	"time"
 )
 
-// Target is a service target: which share of a service's events may go wrong,
-// and how they are counted.
+// Target is a service target: which share of a service's events or of its time
+// may go wrong, and how that is measured.
 type Target struct {
 	// ID is Sloth's identity of the target: service, hyphen, name.
 	ID          string
@@ -88,20 +88,123 @@ type Target struct {
 	Objective string
 	// Period is the rolling period of the error budget. Zero is
 	// [Config.DefaultPeriod].
-	Period   time.Duration
+	Period time.Duration
+	// Calendar is the calendar period of the error budget. Burn rates are
+	// measured over Period all the same.
+	Calendar Calendar
 	Labels   map[string]string
 	SLI      SLI
 	Alerting Alerting
-	Pos      Pos
+	// MinBad is how many bad events a long window must hold before its tier
+	// fires. Zero is any.
+	MinBad int
+	// OnNoData says what missing data means. Empty is [NoDataAlert].
+	OnNoData OnNoData
+	// Policy is what happens as the budget is spent.
+	Policy []PolicyStep
+	// Format is what the target was written in, as the label sloth_spec has it.
+	Format string
+	Pos    Pos
 }
 
-// SLI says how events are counted: Error and Total, or ErrorRatio. Each is a
-// PromQL expression with {{.window}} in place of the range.
+// Kind is what an indicator measures.
+type Kind string
+
+// The kinds of indicator. Events and latencies are shares of events; the others
+// are shares of time, except costs, which are shares of a sum of money.
+const (
+	KindEvents      Kind = "events"
+	KindRaw         Kind = "raw"
+	KindLatency     Kind = "latency"
+	KindResponse    Kind = "response"
+	KindBoolean     Kind = "boolean"
+	KindSlices      Kind = "slices"
+	KindCertificate Kind = "certificate"
+	KindCapacity    Kind = "capacity"
+	KindCost        Kind = "cost"
+)
+
+// SLI says how a target is measured. One of three forms is filled in:
+//
+//   - Error or Good, and Total: rates of events, with {{.window}} for the range.
+//     Strict holds that Good without series means that nothing was measured,
+//     rather than that nothing was good.
+//   - ErrorRatio: a share of bad events, with {{.window}} for the range.
+//   - Slice: the share of the present moment that is good, 0 to 1, or of the
+//     slice of length Every that {{.window}} stands for.
+//
+// Inputs are recorded before Slice is evaluated; Slice and the conditions read
+// them with {{.target}} for the target's own labels. Measured is the input whose
+// presence means that there is data.
 type SLI struct {
-	Error      string
-	Total      string
-	ErrorRatio string
+	Kind        Kind
+	Error, Good string
+	Total       string
+	Strict      bool
+	ErrorRatio  string
+	Slice       string
+	Every       time.Duration
+	Inputs      []Input
+	Measured    string
+	// Ticket and Page alert on a state in place of a burn rate.
+	Ticket, Page *Condition
+	// Budget is what may be spent in a period, of what the first input spends in
+	// an hour.
+	Budget string
+
+	history time.Duration // of a forecast
 }
+
+// Input is a series that is recorded for a target from what was scraped.
+type Input struct{ Name, Query string }
+
+// Condition is an alert on a state. Expr reads recorded series only. The texts
+// are templates of Prometheus.
+type Condition struct {
+	Expr                          string
+	For                           time.Duration
+	Summary, Impact, Value, Limit string
+}
+
+// OnNoData says what it means that nothing can be measured.
+type OnNoData string
+
+// With alert, missing data is an alert of its own, and an alert that fires when
+// the data goes is held until it returns. With ignore it is held and nothing
+// else happens. With good and bad the missing time counts as such.
+const (
+	NoDataAlert  OnNoData = "alert"
+	NoDataIgnore OnNoData = "ignore"
+	NoDataGood   OnNoData = "good"
+	NoDataBad    OnNoData = "bad"
+)
+
+// PolicyStep is one step of an error budget policy: an alert once no more than
+// Below of the budget is left, and, if Freeze is set, a closed release gate.
+type PolicyStep struct {
+	// Below is a share of the budget, a decimal number.
+	Below    string
+	Severity string
+	Notify   string
+	Freeze   bool
+}
+
+// Calendar is a period of the calendar. The zero value is none.
+type Calendar struct {
+	Unit Unit
+	// Zone is where days begin. Nil is UTC.
+	Zone *time.Location
+}
+
+// Unit is the length of a calendar period.
+type Unit string
+
+// The calendar periods.
+const (
+	Week    Unit = "week"
+	Month   Unit = "month"
+	Quarter Unit = "quarter"
+)
 
 // Alerting names the alerts of a target.
 type Alerting struct {
@@ -111,6 +214,20 @@ type Alerting struct {
 	Annotations map[string]string
 	Page        AlertMeta
 	Ticket      AlertMeta
+	// Burns are alerts on burn rates in place of those of the catalogue.
+	Burns []Burn
+}
+
+// Burn is an alert on one burn rate, as an alert policy of OpenSLO states it.
+type Burn struct {
+	Name     string
+	Severity string // its label; page, critical, high and sev1, sev2 page
+	// Factor is the burn rate, a decimal number.
+	Factor      string
+	Short, Long time.Duration
+	For         time.Duration
+	Labels      map[string]string
+	Annotations map[string]string
 }
 
 // AlertMeta is what the alerts of one severity have besides.

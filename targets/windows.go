@@ -32,6 +32,8 @@ type tier struct {
 	severity severity
 	// factor is k and threshold is k*B.
 	factor, threshold *big.Rat
+	// burn is set for a tier that an alert policy states.
+	burn Burn
 }
 
 // builtin are the catalogues that need no file. The shares of 28 d and 30 d are
@@ -68,14 +70,14 @@ func (w Windows) tiers(budget *big.Rat) []tier {
 		{Window: w.TicketSlow, name: "ticket_slow", severity: ticket},
 	}
 	for i := range all {
-		all[i].factor = all[i].burn(w.Period)
+		all[i].factor = all[i].rate(w.Period)
 		all[i].threshold = new(big.Rat).Mul(all[i].factor, budget)
 	}
 	return all
 }
 
-// burn is the factor k = p*W/L.
-func (w Window) burn(period time.Duration) *big.Rat {
+// rate is the factor k = p*W/L.
+func (w Window) rate(period time.Duration) *big.Rat {
 	k := new(big.Rat).Mul(w.BudgetPercent, big.NewRat(int64(period), int64(w.Long)))
 	return k.Quo(k, big.NewRat(100, 1))
 }

@@ -63,6 +63,12 @@ func (r *reader) documents(content []byte) []*yaml.Node {
 			return docs
 		}
 		if n.Kind == yaml.DocumentNode && len(n.Content) == 1 && !null(n.Content[0]) {
+			if list := n.Content[0]; list.Kind == yaml.SequenceNode && len(list.Content) > 0 && resolve(list.Content[0]).Kind == yaml.MappingNode {
+				for _, item := range list.Content {
+					docs = append(docs, resolve(item))
+				}
+				continue
+			}
 			docs = append(docs, resolve(n.Content[0]))
 		}
 	}
