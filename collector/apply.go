@@ -29,11 +29,12 @@ type prepared struct {
 	externalURL *url.URL
 	self        bool
 	probes      probe.Config
+	query       QueryConfig
 }
 
 // prepare checks everything about a configuration without touching anything.
 func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, error) {
-	p := prepared{self: cfg.Self, probes: cfg.Probes, retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
+	p := prepared{self: cfg.Self, probes: cfg.Probes, query: cfg.Query.withDefaults(), retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
 	if p.retention <= 0 {
 		p.retention = defaultRetention
 	}
@@ -136,6 +137,9 @@ func (c *Collector) apply(p prepared) error {
 	c.loader.set(p.groups, time.Duration(global.EvaluationInterval))
 	if err := c.rules.Update(time.Duration(global.EvaluationInterval), p.files, global.ExternalLabels, p.externalURL.String(), nil); err != nil {
 		return fmt.Errorf("apply rules: %w", err)
+	}
+	if old := c.api.Load(); old == nil || old.cfg != p.query || c.current.externalURL.String() != p.externalURL.String() {
+		c.api.Store(c.newQueryAPI(p.query, p.externalURL))
 	}
 	c.current = p
 	return nil

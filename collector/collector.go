@@ -54,6 +54,15 @@
 // as the job and instance "watchbill": rules can watch the daemon as they watch
 // any target, without a network in between.
 //
+// # Queries
+//
+// [Collector.API] is Prometheus' HTTP API, its own code. It has an engine of its
+// own, so that a dashboard uses no more than Config.Query allows and rules never
+// wait for it: a query that takes longer than the timeout, waiting included, ends
+// with 503, one that loads too many samples with 422, one with more than 11,000
+// points a series with 400, each with Prometheus' body. What writes,
+// administers or shows the configuration is not for mounting.
+//
 // # Bubbles
 //
 // Everything runs inside a testing/synctest bubble with Options.DialContext on
@@ -94,10 +103,11 @@ import (
 
 const (
 	defaultRetention = 3 * 24 * time.Hour
-	// The next three are Prometheus' defaults.
+	// The next four are Prometheus' defaults.
 	outageTolerance = time.Hour
 	forGracePeriod  = 10 * time.Minute
 	resendDelay     = time.Minute
+	lookback        = 5 * time.Minute
 )
 
 // Options are what the collector needs of the process it runs in.
@@ -138,6 +148,9 @@ type Collector struct {
 	self      *self
 	selfEvery atomic.Int64
 	selfOn    atomic.Bool
+	// api answers queries, within the limits of the present configuration.
+	api        atomic.Pointer[queryAPI]
+	queryStats *queryStats
 	// stopDiscovery ends discovery and stopEval what is left of evaluation.
 	stopDiscovery, stopEval context.CancelFunc
 	stopSelf                context.CancelFunc
@@ -220,20 +233,13 @@ func (c *Collector) build(o Options, p prepared) error {
 	evalCtx, stopEval := context.WithCancel(context.Background())
 	c.stopDiscovery, c.stopEval = stopDiscovery, stopEval
 	c.sender = newSender(o.Notify, o.Logger, o.Registerer)
-	prom := promParser()
-	c.engine = promql.NewEngine(promql.EngineOpts{
-		Logger:               o.Logger.With("component", "query engine"),
-		Reg:                  o.Registerer,
-		MaxSamples:           50_000_000,
-		Timeout:              2 * time.Minute,
-		LookbackDelta:        5 * time.Minute,
-		EnableAtModifier:     true,
-		EnableNegativeOffset: true,
-		Parser:               prom,
-		// A subquery without a step takes the evaluation interval, as in
-		// Prometheus.
-		NoStepSubqueryIntervalFn: func(int64) int64 { return c.interval().Milliseconds() },
-	})
+	opts := c.engineOptions("query engine")
+	opts.Reg = o.Registerer
+	c.engine = promql.NewEngine(opts)
+	var err error
+	if c.queryStats, err = newQueryStats(o.Registerer); err != nil {
+		return err
+	}
 	sd, err := discovery.CreateAndRegisterSDMetrics(o.Registerer)
 	if err != nil {
 		return fmt.Errorf("register discovery metrics: %w", err)
@@ -267,9 +273,26 @@ func (c *Collector) build(o Options, p prepared) error {
 		ResendDelay:            resendDelay,
 		GroupLoader:            c.loader,
 		DefaultRuleQueryOffset: func() time.Duration { return time.Duration(c.offset.Load()) },
-		Parser:                 prom,
+		Parser:                 promParser(),
 	})
 	return nil
+}
+
+// engineOptions are the options of the engine that evaluates rules, and what its
+// sibling of the query API starts from.
+func (c *Collector) engineOptions(component string) promql.EngineOpts {
+	return promql.EngineOpts{
+		Logger:               c.logger.With("component", component),
+		MaxSamples:           50_000_000,
+		Timeout:              2 * time.Minute,
+		LookbackDelta:        lookback,
+		EnableAtModifier:     true,
+		EnableNegativeOffset: true,
+		Parser:               promParser(),
+		// A subquery without a step takes the evaluation interval, as in
+		// Prometheus.
+		NoStepSubqueryIntervalFn: func(int64) int64 { return c.interval().Milliseconds() },
+	}
 }
 
 // discoveryDelay is how long changes of discovery are gathered, in both managers:

@@ -26,6 +26,8 @@ type Config struct {
 	// Probes is what is probed, and what may be. The scrape configs and the rules of
 	// its targets are part of Prometheus and Rules already.
 	Probes probe.Config
+	// Query bounds what the query API may use.
+	Query QueryConfig
 	// ExternalURL is the daemon's own address, for the links of alerts.
 	ExternalURL string
 }
@@ -34,4 +36,15 @@ type Config struct {
 type RuleFile struct {
 	Name    string
 	Content []byte
+}
+
+// QueryConfig bounds what the query API may use. What is zero has its default.
+type QueryConfig struct {
+	// Timeout ends a query, with the time it waited for others. Default 10 s.
+	Timeout time.Duration
+	// MaxSamples is how many samples a query may hold in memory at once, at 16
+	// bytes each and more for histograms. Default 5 million.
+	MaxSamples int
+	// MaxConcurrency is how many queries run at once; others wait. Default 4.
+	MaxConcurrency int
 }

@@ -83,6 +83,7 @@ func (b *builder) prometheus() {
 	b.cfg.Collector.Prometheus = []byte(b.render(whole(global, jobs...)).text.String())
 	b.cfg.Collector.Dir = fullPath(b.loader.root)
 	b.ruleFiles()
+	b.queries()
 }
 
 // checkPrometheus lets the collector read a configuration.

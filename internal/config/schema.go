@@ -18,6 +18,7 @@ type sections struct {
 	Scrape       raw                `yaml:"scrape_configs"`
 	RuleFiles    []text             `yaml:"rule_files"`
 	Probes       probesSection      `yaml:"probes"`
+	Query        querySection       `yaml:"query"`
 	Targets      []text             `yaml:"targets"`
 	Services     []serviceEntry     `yaml:"services"`
 	Roles        rolesSection       `yaml:"roles"`
@@ -43,6 +44,13 @@ type sections struct {
 type retentionSection struct {
 	Series    duration `yaml:"series"`
 	Incidents duration `yaml:"incidents"`
+}
+
+// querySection bounds the query API.
+type querySection struct {
+	Timeout        duration `yaml:"timeout"`
+	MaxSamples     number   `yaml:"max_samples"`
+	MaxConcurrency number   `yaml:"max_concurrency"`
 }
 
 type serviceEntry struct {

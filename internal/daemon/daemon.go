@@ -209,6 +209,7 @@ func (d *Daemon) web() *web.Server {
 		Ready:        d.ready,
 		Probe:        d.collector.Probes(),
 		Metrics:      promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{Registry: d.registry}),
+		Query:        d.collector.API(),
 		Logger:       d.o.Logger,
 	})
 }

@@ -14,7 +14,7 @@
 //
 // Bodies are JSON, at most 4 MB, with known fields only where the API is ours;
 // the routes under /api/v2 have Alertmanager's formats and ignore what they do
-// not know. A write is answered 2xx only after it is on disk. An error is
+// not know, those under /api/v1 have Prometheus' formats, errors included. A write is answered 2xx only after it is on disk. An error is
 //
 //	{"error": {"code": "denied", "message": "…", "hint": "…"}}
 //
@@ -86,6 +86,7 @@ type Options struct {
 	Ready        func(ctx context.Context) error
 	Metrics      http.Handler
 	Probe        http.Handler
+	Query        http.Handler // Prometheus' API, below /api/v1
 	Logger       *slog.Logger
 }
 
@@ -135,7 +136,7 @@ func (s *Server) Routes() []Route {
 	read := Need{Scope: auth.ScopeRead}
 	raise := Need{Activity: watchbill.ActivityRaiseAlerts, Scope: auth.ScopeAlerts}
 	mute := Need{Activity: watchbill.ActivityStates}
-	return []Route{
+	return append([]Route{
 		{"GET", "/-/healthy", Need{Open: true}, "200 while the process runs", s.healthy},
 		{"GET", "/-/ready", Need{Open: true}, "200 while the store can be written", s.ready},
 		{"POST", "/-/reload", Need{Manager: true}, "Read the configuration again; nothing changes if it has mistakes", s.reload},
@@ -159,7 +160,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}
+	}, s.queryRoutes(read)...)
 }
 
 func (n Need) person() Need {
