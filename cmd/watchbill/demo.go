@@ -328,14 +328,19 @@ func has(v web.IncidentView, kind watchbill.EventKind, n int) bool {
 	return n <= 0
 }
 
-// delivered reports whether every page of a step arrived.
+// delivered reports whether a step paged somebody, and every page of it arrived.
 func delivered(v web.IncidentView, step int) bool {
+	paged := false
 	for _, p := range v.Pages {
-		if p.Page.Step == step && p.State != "delivered" {
+		if p.Page.Step != step {
+			continue
+		}
+		if p.State != "delivered" {
 			return false
 		}
+		paged = true
 	}
-	return true
+	return paged
 }
 
 // lastPaged is who was paged by the latest step.

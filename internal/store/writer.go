@@ -129,7 +129,6 @@ func (w *writer) run() {
 		batch = append(batch, late...)
 		batch = drain(batch, w.bulk)
 		n, err := w.commit(batch, urgent)
-		w.batch(n)
 		late = append(late[:0], batch[n:]...)
 		if err == nil {
 			err = w.checkpoint()
@@ -162,6 +161,7 @@ func (w *writer) commit(batch []*write, urgent int) (int, error) {
 	if isFull(err) && w.full() { // there is room again: once more
 		errs, err = w.try(batch, urgent)
 	}
+	w.batch(len(errs))
 	for i, r := range batch[:len(errs)] {
 		switch {
 		case err == nil || errs[i] != nil:
