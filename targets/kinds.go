@@ -83,8 +83,8 @@ func latency(histogram string, threshold *big.Rat, native bool) (SLI, error) {
 		}, nil
 	}
 	for _, suffix := range []string{"_bucket", "_count", "_sum"} {
-		if strings.HasSuffix(name, suffix) {
-			return SLI{}, fmt.Errorf("%s is a part of a histogram: write %s", name, strings.TrimSuffix(name, suffix))
+		if before, ok := strings.CutSuffix(name, suffix); ok {
+			return SLI{}, fmt.Errorf("%s is a part of a histogram: write %s", name, before)
 		}
 	}
 	for _, m := range ms {

@@ -71,7 +71,7 @@ func (r *reader) alertPolicy(o open, doc, spec *yaml.Node) alertPolicy {
 	p.noData = f["alertWhenNoData"] != nil && r.flag(f["alertWhenNoData"], "alertWhenNoData")
 	_ = r.flag(f["alertWhenResolved"], "alertWhenResolved") // receivers decide, by send_resolved
 	m := r.metadata(doc, r.pairs(doc, "AlertPolicy", 4)["metadata"].value, "AlertPolicy")
-	targets := r.notificationTargets(o, f["notificationTargets"])
+	targets := r.notificationTargets(f["notificationTargets"])
 	if f["alertWhenBreaching"] != nil && !r.flag(f["alertWhenBreaching"], "alertWhenBreaching") {
 		return p
 	}
@@ -141,7 +141,7 @@ func (r *reader) condition(o open, n *yaml.Node) (Burn, bool) {
 }
 
 // notificationTargets returns the name that alerts carry as notify_target.
-func (r *reader) notificationTargets(o open, n *yaml.Node) string {
+func (r *reader) notificationTargets(n *yaml.Node) string {
 	if n == nil {
 		return ""
 	}
