@@ -77,6 +77,10 @@ type breach struct{ invariant, text string }
 func (b breach) String() string { return "invariant " + b.invariant + " broke: " + b.text }
 
 const (
+	// inHand is how many pages a receiver may be getting when the process dies:
+	// what was delivered of them and not recorded comes again.
+	inHand = 32
+
 	early    = 100 * time.Millisecond
 	afterAck = time.Second
 	longest  = 5 * time.Minute // between two attempts

@@ -56,7 +56,7 @@ func crashMatrix(t *testing.T) {
 	require.NotEmpty(t, e.accepted)
 	// Only what was in hand at a death may come twice. A few deaths are too few for
 	// a share to mean anything.
-	must(t, e, bounds{duplicates: size(4*points, 0, 0), share: .01})
+	must(t, e, bounds{duplicates: size(inHand*points, 0, 0), share: .01})
 	t.Logf("%d points, %d reached a write and died there: %s", points, died, e.summary())
 }
 

@@ -115,6 +115,6 @@ func failingDisk(t *testing.T) {
 	require.Positive(t, ended, "at least one write must have failed")
 	r.serve()
 	e := r.evidence(r.settle(time.Minute), true)
-	must(t, e, bounds{duplicates: 2 * size(1, 8, 40)})
+	must(t, e, bounds{duplicates: inHand * ended})
 	t.Logf("%d processes ended by an error of the disk; %s", ended, e.summary())
 }
