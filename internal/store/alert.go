@@ -43,17 +43,17 @@ func (t *Tx) alerts(query string, args ...any) ([]AlertRow, error) {
 
 // Alert returns an alert by fingerprint.
 func (t *Tx) Alert(fp watchbill.Fingerprint) (AlertRow, bool, error) {
-	return first(t.alerts(`SELECT `+alertColumns+` FROM alert WHERE fingerprint = ?`, fp))
+	return first(t.alerts(selectAlert, fp))
 }
 
 // AlertsOf returns the alerts of an incident, ended ones too.
 func (t *Tx) AlertsOf(id watchbill.IncidentID) ([]AlertRow, error) {
-	return t.alerts(`SELECT `+alertColumns+` FROM alert WHERE incident = ? ORDER BY fingerprint`, id)
+	return t.alerts(selectAlertsOf, id)
 }
 
 // ActiveAlerts returns all alerts whose end was not acted on.
 func (t *Tx) ActiveAlerts() ([]AlertRow, error) {
-	return t.alerts(`SELECT ` + alertColumns + ` FROM alert WHERE ended = 0 ORDER BY fingerprint`)
+	return t.alerts(selectActive)
 }
 
 // DueAlerts returns the alerts to look at again at now, in the order of their
@@ -90,16 +90,14 @@ func (t *Tx) PutAlert(a AlertRow) error {
 	if a.Ended {
 		ended = 1
 	}
-	_, err = t.exec("store alert", `INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (fingerprint) DO UPDATE SET incident = excluded.incident, ends_at = excluded.ends_at,
-		ended = excluded.ended, due_at = excluded.due_at, muted = excluded.muted, body = excluded.body, held = 0`,
+	_, err = t.exec("store alert", upsertAlert,
 		string(a.Fingerprint()), int64(a.Incident), unix(a.EndsAt), ended, unix(a.Due), a.Muted, body)
 	return err
 }
 
 // Silences returns the silences that end after since.
 func (t *Tx) Silences(since time.Time) ([]watchbill.Silence, error) {
-	return bodies[watchbill.Silence](t, "read silences", `SELECT body FROM silence WHERE ends_at > ? ORDER BY ends_at, id`, unix(since))
+	return bodies[watchbill.Silence](t, "read silences", selectSilences, unix(since))
 }
 
 // Silence returns a silence by id.

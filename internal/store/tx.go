@@ -23,6 +23,10 @@ type Tx struct {
 	committed []func()
 	held      *atomic.Bool // the store's
 	news      News         // of the callback that runs
+
+	// unwritten are rows of incidents that changed, in the order in which they are
+	// to be written: a storm changes the same ones again and again. See [Tx.flush].
+	unwritten []*watchbill.Incident
 }
 
 // News is what a callback wrote that somebody waits for.
@@ -61,12 +65,58 @@ func fromUnix(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
+// Statements that meet no row of an incident, or look at those that are not
+// written yet by themselves. Before any other one these are written.
+const (
+	selectIncident    = `SELECT body FROM incident WHERE id = ?`
+	selectLastVersion = `SELECT id, head FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`
+	insertEvent       = `INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	selectAlert       = `SELECT ` + alertColumns + ` FROM alert WHERE fingerprint = ?`
+	selectAlertsOf    = `SELECT ` + alertColumns + ` FROM alert WHERE incident = ? ORDER BY fingerprint`
+	selectActive      = `SELECT ` + alertColumns + ` FROM alert WHERE ended = 0 ORDER BY fingerprint`
+	upsertAlert       = `INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (fingerprint) DO UPDATE SET incident = excluded.incident, ends_at = excluded.ends_at,
+		ended = excluded.ended, due_at = excluded.due_at, muted = excluded.muted, body = excluded.body, held = 0`
+	selectSilences = `SELECT body FROM silence WHERE ends_at > ? ORDER BY ends_at, id`
+)
+
 // stmt returns a prepared statement, unless the transaction's context ended.
 func (t *Tx) stmt(query string) (statement, error) {
 	if err := t.ctx.Err(); err != nil {
 		return nil, err
 	}
+	if len(t.unwritten) > 0 {
+		switch query {
+		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlertsOf, selectActive, upsertAlert, selectSilences:
+		default:
+			if err := t.flush(); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return t.conn.stmt(query)
+}
+
+// flush writes the rows of incidents that changed.
+func (t *Tx) flush() error {
+	rows := t.unwritten
+	t.unwritten = nil // before the statements of their own
+	for _, inc := range rows {
+		if err := t.updateIncident(inc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// latest returns the row of an incident that is not written yet.
+func (t *Tx) latest(id watchbill.IncidentID) (*watchbill.Incident, bool) {
+	for _, inc := range t.unwritten {
+		if inc.ID == id {
+			return inc, true
+		}
+	}
+	return nil, false
 }
 
 func (t *Tx) exec(what, query string, args ...any) (int64, error) {
@@ -158,7 +208,10 @@ func first[T any](all []T, err error) (v T, found bool, _ error) {
 
 // Incident returns an incident by id.
 func (t *Tx) Incident(id watchbill.IncidentID) (watchbill.Incident, error) {
-	inc, found, err := first(bodies[watchbill.Incident](t, "read incident", `SELECT body FROM incident WHERE id = ?`, id))
+	if inc, ok := t.latest(id); ok {
+		return *inc, nil
+	}
+	inc, found, err := first(bodies[watchbill.Incident](t, "read incident", selectIncident, id))
 	if err == nil && !found {
 		err = watchbill.Errorf(watchbill.CodeNotFound, "list them with: watchbill incident list", "there is no incident %s", id)
 	}
@@ -190,7 +243,10 @@ func VersionOf(inc watchbill.Incident) Version { return Version{inc.ID, inc.Head
 // LastVersion returns the version of the newest incident of a group key, closed
 // or not, without reading the rest of it.
 func (t *Tx) LastVersion(key string) (v Version, found bool, err error) {
-	found, err = t.row("read the last version", []any{&v.ID, &v.Head}, `SELECT id, head FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`, key)
+	found, err = t.row("read the last version", []any{&v.ID, &v.Head}, selectLastVersion, key)
+	if inc, ok := t.latest(v.ID); ok {
+		v = VersionOf(*inc)
+	}
 	return v, found, err
 }
 
@@ -249,8 +305,7 @@ func (t *Tx) AppendEvents(inc *watchbill.Incident, events ...watchbill.Event) er
 func (t *Tx) insertEvents(events []watchbill.Event) error {
 	for _, e := range events {
 		_, err := t.exec("append event",
-			`INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			int64(e.Incident), e.Seq, unix(e.At), string(e.Kind), e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
+			insertEvent, int64(e.Incident), e.Seq, unix(e.At), string(e.Kind), e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
 		if err != nil {
 			return err
 		}
@@ -258,18 +313,41 @@ func (t *Tx) insertEvents(events []watchbill.Event) error {
 	return nil
 }
 
+// putIncident inserts a new incident. The row of another one is kept for later.
 func (t *Tx) putIncident(inc *watchbill.Incident, fresh bool) error {
+	if !fresh {
+		kept := *inc
+		if row, ok := t.latest(inc.ID); ok {
+			*row = kept
+		} else {
+			t.unwritten = append(t.unwritten, &kept)
+		}
+		return nil
+	}
 	body, err := encode(inc)
 	if err != nil {
 		return err
 	}
-	if fresh {
-		_, err := t.exec("insert incident",
-			`INSERT INTO incident (id, key, state, severity, service, opened_at, seq, head, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			int64(inc.ID), inc.Key, string(inc.State), int64(inc.Severity), inc.Service, unix(inc.OpenedAt), inc.Seq, inc.Head, body)
+	_, err = t.exec("insert incident",
+		`INSERT INTO incident (id, key, state, severity, service, opened_at, seq, head, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		int64(inc.ID), inc.Key, string(inc.State), int64(inc.Severity), inc.Service, unix(inc.OpenedAt), inc.Seq, inc.Head, body)
+	return err
+}
+
+// updateIncident writes the row of an incident. Two indexes have its state, and
+// SQLite writes them whenever the statement names it, so that it is named only
+// if it changed.
+func (t *Tx) updateIncident(inc *watchbill.Incident) error {
+	body, err := encode(inc)
+	if err != nil {
 		return err
 	}
-	n, err := t.exec("update incident", `UPDATE incident SET state = ?, severity = ?, seq = ?, head = ?, body = ? WHERE id = ?`,
+	n, err := t.exec("update incident", `UPDATE incident SET severity = ?, seq = ?, head = ?, body = ? WHERE id = ? AND state = ?`,
+		int64(inc.Severity), inc.Seq, inc.Head, body, int64(inc.ID), string(inc.State))
+	if err != nil || n == 1 {
+		return err
+	}
+	n, err = t.exec("update incident and state", `UPDATE incident SET state = ?, severity = ?, seq = ?, head = ?, body = ? WHERE id = ?`,
 		string(inc.State), int64(inc.Severity), inc.Seq, inc.Head, body, int64(inc.ID))
 	if err == nil && n != 1 {
 		err = fmt.Errorf("update incident: there is no row of %s", inc.ID)

@@ -180,22 +180,27 @@ func (w *writer) commit(batch []*write, urgent int) (int, error) {
 
 // try runs the callbacks of a batch until the time for bulk is over. errs holds
 // what each returned that was run; err is set when nothing was committed.
+//
+// It runs them in one go, and if any of them fails once more with each of them
+// behind a savepoint: failures are rare, and SQLite copies every page that is
+// changed behind a savepoint.
 func (w *writer) try(batch []*write, urgent int) (errs []error, err error) {
+	if len(batch) > 1 {
+		errs, failed, err := w.together(batch, urgent)
+		if err != nil || !failed {
+			return errs, err
+		}
+	}
 	errs = make([]error, len(batch))
-	begun, limit := time.Now(), max(bulkTime, bulkShare*w.synced)
 	if err := w.conn.run(w.conn.begin); err != nil {
 		return errs, err
 	}
-	t := &Tx{ctx: context.Background(), conn: w.conn, held: w.held} // the batch belongs to no single caller
-	changed := false
+	t := w.tx()
+	changed, clock := false, w.clock()
 	for i, r := range batch {
-		if i > urgent && time.Since(begun) > limit { // one has its turn in any case
+		if i > urgent && clock.over() { // one has its turn in any case
 			errs = errs[:i]
 			break
-		}
-		r.pan = nil
-		if errs[i] = r.ctx.Err(); errs[i] != nil {
-			continue
 		}
 		if errs[i], err = t.one(r, len(batch) > 1); err != nil {
 			w.conn.rollback()
@@ -207,22 +212,85 @@ func (w *writer) try(batch []*write, urgent int) (errs []error, err error) {
 		w.conn.rollback()
 		return errs, nil
 	}
-	committing := time.Now()
-	if err = w.conn.run("COMMIT"); err != nil {
+	return errs, w.end(t)
+}
+
+// together runs the callbacks of a batch as if they were one. If any of them
+// fails, nothing was changed and nobody may be told yet.
+func (w *writer) together(batch []*write, urgent int) (errs []error, failed bool, err error) {
+	errs = make([]error, len(batch))
+	if err := w.conn.run(w.conn.begin); err != nil {
+		return errs, false, err
+	}
+	t := w.tx()
+	changed, clock := false, w.clock()
+	for i, r := range batch {
+		if i > urgent && clock.over() {
+			errs = errs[:i]
+			break
+		}
+		if errs[i] = r.ctx.Err(); errs[i] != nil {
+			continue
+		}
+		t.news = News{}
+		err := r.call(t)
+		if err != nil {
+			w.conn.rollback()
+			if isIOError(err) || isFull(err) {
+				return errs, false, err
+			}
+			return nil, true, nil
+		}
+		changed = true
+	}
+	if !changed {
 		w.conn.rollback()
-		return errs, err
+		return errs, false, nil
+	}
+	if err := t.flush(); err != nil {
+		w.conn.rollback()
+		if isIOError(err) || isFull(err) {
+			return errs, false, err
+		}
+		return nil, true, nil
+	}
+	return errs, false, w.end(t)
+}
+
+// tx is a transaction that was begun. It belongs to no single caller.
+func (w *writer) tx() *Tx { return &Tx{ctx: context.Background(), conn: w.conn, held: w.held} }
+
+// end commits a transaction, and tells who keeps copies of what it wrote.
+func (w *writer) end(t *Tx) error {
+	committing := time.Now()
+	if err := w.conn.run("COMMIT"); err != nil {
+		w.conn.rollback()
+		return err
 	}
 	w.synced = time.Since(committing)
 	for _, fn := range t.committed {
 		fn()
 	}
-	return errs, nil
+	return nil
 }
+
+// clock says when a batch has worked for long enough to take no more bulk.
+type clock struct {
+	begun time.Time
+	limit time.Duration
+}
+
+func (w *writer) clock() clock { return clock{time.Now(), max(bulkTime, bulkShare*w.synced)} }
+
+func (c clock) over() bool { return time.Since(c.begun) > c.limit }
 
 // one runs one callback; in company behind a savepoint, so that a failing one
 // takes back its own changes only. fatal is set when the transaction cannot go
 // on.
 func (t *Tx) one(r *write, company bool) (err, fatal error) {
+	if err := r.ctx.Err(); err != nil {
+		return err, nil
+	}
 	if company {
 		if fatal := t.conn.run("SAVEPOINT one"); fatal != nil {
 			return nil, fatal
@@ -230,7 +298,9 @@ func (t *Tx) one(r *write, company bool) (err, fatal error) {
 	}
 	hooks := len(t.committed)
 	t.news = News{}
-	err = r.call(t)
+	if err = r.call(t); err == nil {
+		err = t.flush()
+	}
 	if isIOError(err) || isFull(err) {
 		return nil, err
 	}
@@ -238,7 +308,7 @@ func (t *Tx) one(r *write, company bool) (err, fatal error) {
 		return err, nil // a single one that failed is rolled back whole
 	}
 	if err != nil {
-		t.committed = t.committed[:hooks]
+		t.committed, t.unwritten = t.committed[:hooks], nil
 		if fatal := t.conn.run("ROLLBACK TO one"); fatal != nil {
 			return err, fatal
 		}
@@ -247,6 +317,7 @@ func (t *Tx) one(r *write, company bool) (err, fatal error) {
 }
 
 func (r *write) call(t *Tx) (err error) {
+	r.pan = nil // it may have been run before
 	defer func() {
 		if r.pan = recover(); r.pan != nil {
 			err = fmt.Errorf("panic: %v", r.pan)
