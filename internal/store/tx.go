@@ -24,9 +24,9 @@ type Tx struct {
 	held      *atomic.Bool // the store's
 	news      News         // of the callback that runs
 
-	// unwritten are rows of incidents that changed, in the order in which they are
-	// to be written: a storm changes the same ones again and again. See [Tx.flush].
-	unwritten []*watchbill.Incident
+	// unwritten are rows of incidents that changed and are written later: a storm
+	// changes the same ones again and again. See [Tx.flush].
+	unwritten unwritten
 }
 
 // News is what a callback wrote that somebody waits for.
@@ -85,7 +85,7 @@ func (t *Tx) stmt(query string) (statement, error) {
 	if err := t.ctx.Err(); err != nil {
 		return nil, err
 	}
-	if len(t.unwritten) > 0 {
+	if len(t.unwritten.order) > 0 {
 		switch query {
 		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlertsOf, selectActive, upsertAlert, selectSilences:
 		default:
@@ -99,8 +99,8 @@ func (t *Tx) stmt(query string) (statement, error) {
 
 // flush writes the rows of incidents that changed.
 func (t *Tx) flush() error {
-	rows := t.unwritten
-	t.unwritten = nil // before the statements of their own
+	rows := t.unwritten.order
+	t.unwritten = unwritten{} // before the statements of their own
 	for _, inc := range rows {
 		if err := t.updateIncident(inc); err != nil {
 			return err
@@ -109,14 +109,26 @@ func (t *Tx) flush() error {
 	return nil
 }
 
-// latest returns the row of an incident that is not written yet.
-func (t *Tx) latest(id watchbill.IncidentID) (*watchbill.Incident, bool) {
-	for _, inc := range t.unwritten {
-		if inc.ID == id {
-			return inc, true
+// unwritten are rows of incidents that the transaction has changed and not
+// written, in the order in which they changed first.
+type unwritten struct {
+	order []*watchbill.Incident
+	byID  map[watchbill.IncidentID]*watchbill.Incident
+	byKey map[string]*watchbill.Incident // the last that changed
+}
+
+func (u *unwritten) put(inc watchbill.Incident) {
+	row := u.byID[inc.ID]
+	if row == nil {
+		if u.byID == nil {
+			u.byID, u.byKey = map[watchbill.IncidentID]*watchbill.Incident{}, map[string]*watchbill.Incident{}
 		}
+		row = &watchbill.Incident{}
+		u.order = append(u.order, row)
+		u.byID[inc.ID] = row
 	}
-	return nil, false
+	*row = inc
+	u.byKey[inc.Key] = row
 }
 
 func (t *Tx) exec(what, query string, args ...any) (int64, error) {
@@ -208,7 +220,7 @@ func first[T any](all []T, err error) (v T, found bool, _ error) {
 
 // Incident returns an incident by id.
 func (t *Tx) Incident(id watchbill.IncidentID) (watchbill.Incident, error) {
-	if inc, ok := t.latest(id); ok {
+	if inc, ok := t.unwritten.byID[id]; ok {
 		return *inc, nil
 	}
 	inc, found, err := first(bodies[watchbill.Incident](t, "read incident", selectIncident, id))
@@ -243,8 +255,12 @@ func VersionOf(inc watchbill.Incident) Version { return Version{inc.ID, inc.Head
 // LastVersion returns the version of the newest incident of a group key, closed
 // or not, without reading the rest of it.
 func (t *Tx) LastVersion(key string) (v Version, found bool, err error) {
+	// One that is not closed is the newest of its key: there is no other beside it.
+	if inc, ok := t.unwritten.byKey[key]; ok && inc.State != watchbill.StateClosed {
+		return VersionOf(*inc), true, nil
+	}
 	found, err = t.row("read the last version", []any{&v.ID, &v.Head}, selectLastVersion, key)
-	if inc, ok := t.latest(v.ID); ok {
+	if inc, ok := t.unwritten.byID[v.ID]; ok {
 		v = VersionOf(*inc)
 	}
 	return v, found, err
@@ -316,12 +332,7 @@ func (t *Tx) insertEvents(events []watchbill.Event) error {
 // putIncident inserts a new incident. The row of another one is kept for later.
 func (t *Tx) putIncident(inc *watchbill.Incident, fresh bool) error {
 	if !fresh {
-		kept := *inc
-		if row, ok := t.latest(inc.ID); ok {
-			*row = kept
-		} else {
-			t.unwritten = append(t.unwritten, &kept)
-		}
+		t.unwritten.put(*inc)
 		return nil
 	}
 	body, err := encode(inc)

@@ -308,7 +308,7 @@ func (t *Tx) one(r *write, company bool) (err, fatal error) {
 		return err, nil // a single one that failed is rolled back whole
 	}
 	if err != nil {
-		t.committed, t.unwritten = t.committed[:hooks], nil
+		t.committed, t.unwritten = t.committed[:hooks], unwritten{}
 		if fatal := t.conn.run("ROLLBACK TO one"); fatal != nil {
 			return err, fatal
 		}

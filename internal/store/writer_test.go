@@ -202,3 +202,94 @@ func TestBulkGivesWay(t *testing.T) {
 		require.NoError(t, s.Close())
 	})
 }
+
+// What a callback changed is what the next one of its transaction reads, by
+// whichever way, whether or not another one between them fails.
+func TestABatchReadsWhatItChanged(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, batches, release := queued(t)
+			var wg sync.WaitGroup
+			queue := func(fn func(*Tx) error) {
+				wg.Go(func() { _ = s.Update(context.Background(), fn) })
+				synctest.Wait() // queued in this order
+			}
+			change := func(tx *Tx, text string) error {
+				inc, found, err := tx.IncidentByKey("k")
+				require.NoError(t, err)
+				require.True(t, found)
+				inc.Title = text
+				return tx.PutIncident(&inc, watchbill.Event{Kind: watchbill.EventNote, Text: text})
+			}
+			reads := func(tx *Tx, text string, seq int64) {
+				all, err := tx.Incidents("live", 10)
+				require.NoError(t, err)
+				require.Len(t, all, 1)
+				one, err := tx.Incident(all[0].ID)
+				require.NoError(t, err)
+				last, found, err := tx.LastIncident("k")
+				require.NoError(t, err)
+				require.True(t, found)
+				for _, inc := range []watchbill.Incident{all[0], one, last} {
+					require.Equal(t, text, inc.Title)
+					require.Equal(t, seq, inc.Seq)
+				}
+				v, _, err := tx.LastVersion("k")
+				require.NoError(t, err)
+				require.Equal(t, VersionOf(one), v)
+			}
+			queue(put("k"))
+			queue(func(tx *Tx) error { return change(tx, "first") })
+			queue(func(tx *Tx) error {
+				v, _, err := tx.LastVersion("k") // before the row is written
+				require.NoError(t, err)
+				inc, err := tx.Incident(v.ID)
+				require.NoError(t, err)
+				require.Equal(t, VersionOf(inc), v)
+				require.Equal(t, "first", inc.Title)
+				return change(tx, "second")
+			})
+			queue(func(tx *Tx) error {
+				if fails {
+					require.NoError(t, change(tx, "taken back"))
+					return errors.New("taken back")
+				}
+				return nil
+			})
+			queue(func(tx *Tx) error { reads(tx, "second", 3); return change(tx, "third") })
+			queue(end("k"))
+			queue(func(tx *Tx) error {
+				last, found, err := tx.LastIncident("k")
+				require.NoError(t, err)
+				require.True(t, found)
+				v, _, err := tx.LastVersion("k")
+				require.NoError(t, err)
+				require.Equal(t, VersionOf(last), v)
+				require.Equal(t, watchbill.StateClosed, last.State)
+				return put("k")(tx) // there may be a new one now
+			})
+			release()
+			wg.Wait()
+			require.Equal(t, []int{1, 7}, *batches)
+			require.Equal(t, 2, count(t, s))
+			require.NoError(t, s.View(t.Context(), func(tx *Tx) error {
+				return tx.Chains(func(id watchbill.IncidentID, head string, events []watchbill.Event) error {
+					require.Equal(t, events[len(events)-1].Hash, head)
+					return nil
+				})
+			}))
+			require.NoError(t, s.Close())
+		})
+	}
+}
+
+func end(key string) func(*Tx) error {
+	return func(tx *Tx) error {
+		inc, _, err := tx.IncidentByKey(key)
+		if err != nil {
+			return err
+		}
+		inc.State = watchbill.StateClosed
+		return tx.PutIncident(&inc, watchbill.Event{Kind: watchbill.EventClosed, Text: "closed"})
+	}
+}
