@@ -437,15 +437,5 @@ func (w *work) told(inc watchbill.Incident) ([]watchbill.PersonID, error) {
 	if inc.ID == 0 {
 		return nil, nil
 	}
-	rows, err := w.tx.PagesOf(inc.ID)
-	if err != nil {
-		return nil, err
-	}
-	var told []watchbill.PersonID
-	for _, p := range rows {
-		if p.Generation == inc.Generation {
-			told = append(told, p.Person)
-		}
-	}
-	return told, nil
+	return w.tx.Told(inc.ID, inc.Generation)
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"watchbill"
 	"watchbill/internal/store"
 )
 
-// batch is how many due timers are read at once.
-const batch = 64
+// batch is how many due timers are read and fired at once.
+const batch = 256
 
 // idle is how long the timer loop sleeps when no row says when to wake. It is
 // also the longest that a step of the wall clock can delay a timer.
@@ -62,20 +64,45 @@ func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
 			}
 			return min(idle, max(time.Until(due.next), 0)), nil
 		}
-		for _, tm := range due.timers {
-			f.health.beat(loopTimers)
-			if err := f.fire(ctx, tm); err != nil {
-				return retryStore, err
-			}
-		}
-		for _, row := range due.alerts {
-			f.health.beat(loopTimers)
-			err := f.update(ctx, func(w *work) error { return w.alertDue(row.Fingerprint()) })
-			if err != nil {
-				return retryStore, err
-			}
+		if err := f.actOn(ctx, due); err != nil {
+			return retryStore, err
 		}
 	}
+}
+
+// actOn acts on due rows, all at once, so that they share commits: a thousand
+// incidents that are due together must not wait for a thousand fsyncs one after
+// the other. Those of one incident keep their order.
+func (f *flow) actOn(ctx context.Context, d due) error {
+	var all errgroup.Group
+	all.SetLimit(batch)
+	of := map[watchbill.IncidentID][]watchbill.Timer{}
+	for _, tm := range d.timers {
+		of[tm.Incident] = append(of[tm.Incident], tm)
+	}
+	for _, tm := range d.timers {
+		mine := of[tm.Incident]
+		if mine == nil { // they go with an earlier one
+			continue
+		}
+		of[tm.Incident] = nil
+		all.Go(func() error {
+			for _, tm := range mine {
+				f.health.beat(loopTimers)
+				if err := f.fire(ctx, tm); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for _, row := range d.alerts {
+		all.Go(func() error {
+			f.health.beat(loopTimers)
+			return f.update(ctx, func(w *work) error { return w.alertDue(row.Fingerprint()) })
+		})
+	}
+	return all.Wait()
 }
 
 // due is what there is to act on now or, if there is nothing, when there will

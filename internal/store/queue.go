@@ -124,6 +124,19 @@ func (t *Tx) pages(query string, args ...any) ([]PageRow, error) {
 	return all, err
 }
 
+// Told returns whom the pages of a generation of an incident are for, in the
+// order in which they were decided.
+func (t *Tx) Told(id watchbill.IncidentID, generation int) ([]watchbill.PersonID, error) {
+	var told []watchbill.PersonID
+	err := t.each("read who was told", func(rows *sql.Rows) error {
+		var p watchbill.PersonID
+		err := rows.Scan(&p)
+		told = append(told, p)
+		return err
+	}, `SELECT person FROM page WHERE incident = ? AND generation = ? ORDER BY id`, id, generation)
+	return told, err
+}
+
 // PagesOf returns the pages of an incident, in the order in which they were
 // decided.
 func (t *Tx) PagesOf(id watchbill.IncidentID) ([]PageRow, error) {
