@@ -22,6 +22,17 @@ type Config struct {
 
 	InhibitRules  []amcommoncfg.InhibitRule
 	TimeIntervals map[string][]timeinterval.TimeInterval
+	Maintenance   []Maintenance
+}
+
+// Maintenance mutes the alerts of what is worked on while it is.
+type Maintenance struct {
+	Name, Reason string
+	// Concerns reports whether the work is on a service, or on the service target
+	// with an id, which is empty for an alert of none.
+	Concerns func(service, target string) bool
+	// Running reports whether the work goes on at an instant, and until when.
+	Running func(now time.Time) (until time.Time, ok bool)
 }
 
 // Rule gives the alerts that all of its matchers match an activity. The

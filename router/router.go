@@ -25,7 +25,8 @@
 // meaning: a silence mutes what all of its matchers match; an inhibit rule mutes
 // a target while a source fires whose values of the equal labels are the same,
 // and an alert that matches both sides is not muted by another such; a rule's
-// mute_time_intervals mute inside, its active_time_intervals outside. A muted
+// mute_time_intervals mute inside, its active_time_intervals outside. Maintenance
+// mutes the alerts of its services and service targets while it runs. A muted
 // alert opens no incident until the mute ends; its end is always recorded.
 package router
 
@@ -131,13 +132,14 @@ const (
 	MuteSilence      MuteKind = "silence"
 	MuteInhibited    MuteKind = "inhibited"
 	MuteTimeInterval MuteKind = "time_interval"
+	MuteMaintenance  MuteKind = "maintenance"
 )
 
 // Mute is one thing that mutes an alert. Until is when it ends by itself, zero
 // when that is not known.
 type Mute struct {
 	Kind   MuteKind
-	ID     string // the silence's id, the source's fingerprint, the interval's name
+	ID     string // the silence's id, the source's fingerprint, the name of the interval or of the maintenance
 	Reason string
 	Until  time.Time
 }
@@ -165,6 +167,7 @@ func (r *Router) Decide(in Input) Verdict {
 	if rule != nil {
 		v.Mutes = append(v.Mutes, r.intervals(*rule, in.Now)...)
 	}
+	v.Mutes = append(v.Mutes, r.maintained(in, v.Service)...)
 	return v
 }
 
@@ -303,6 +306,25 @@ func (r *Router) intervals(rule Rule, now time.Time) []Mute {
 				Kind: MuteTimeInterval, ID: rule.ActiveTimeIntervals[0],
 				Reason: "outside the time interval " + strings.Join(rule.ActiveTimeIntervals, ", "),
 			})
+		}
+	}
+	return mutes
+}
+
+// maintained are the mutes of maintenance. An alert of a service target carries
+// the target's id as the label st.
+func (r *Router) maintained(in Input, service string) []Mute {
+	var mutes []Mute
+	for _, m := range r.cfg.Maintenance {
+		if !m.Concerns(service, in.Alert.Labels["st"]) {
+			continue
+		}
+		if until, ok := m.Running(in.Now); ok {
+			reason := "maintenance " + m.Name
+			if m.Reason != "" {
+				reason += " (" + m.Reason + ")"
+			}
+			mutes = append(mutes, Mute{Kind: MuteMaintenance, ID: m.Name, Reason: reason, Until: until})
 		}
 	}
 	return mutes

@@ -9,6 +9,8 @@
 //	watchbill serve           run the daemon
 //	watchbill explain …       who would be paged, when and why
 //	watchbill incident …      list, show, ack, note, resolve
+//	watchbill target …        how the service targets stand, and their rules
+//	watchbill gate SERVICE    may it be released?
 //
 // # Exit status
 //
@@ -76,6 +78,9 @@ func report(err error, stderr io.Writer) int {
 	}
 	if errors.Is(err, errWarnings) {
 		return exitWarnings
+	}
+	if errors.Is(err, errClosed) {
+		return exitFailed
 	}
 	if problems, ok := errors.AsType[config.Problems](err); ok {
 		problems.Print(stderr)

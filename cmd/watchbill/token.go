@@ -35,7 +35,8 @@ func (a *app) tokenCreate() *cobra.Command {
 		Use: "create [NAME]", Short: "Make a token and print it once", Args: args(cobra.MaximumNArgs(1)),
 		Long: "Make a token in the store that --config names, and print it; it cannot be shown again. The daemon may\n" +
 			"run meanwhile. A person's token may do what the responsibility matrix allows that person. A machine's\n" +
-			"token may do what its scopes say: alerts (push alerts), metrics (read /metrics), read (read the API).\n" +
+			"token may do what its scopes say: alerts (push alerts), metrics (read /metrics), read (read the API),\n" +
+			"signals (post signals of services, such as test results).\n" +
 			"NAME says what the token is for; a person's may go without.",
 		Example: "  watchbill token create --person ana --out ana.token\n  watchbill token create prometheus --scope alerts",
 		RunE: func(c *cobra.Command, name []string) error {
@@ -63,7 +64,7 @@ func (a *app) tokenCreate() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&person, "person", "", "`NAME` of the person whose token it is, as under people: in the configuration")
-	f.StringSliceVar(&scopes, "scope", nil, "`SCOPE` of a machine's token: alerts, metrics or read; may be repeated")
+	f.StringSliceVar(&scopes, "scope", nil, "`SCOPE` of a machine's token: alerts, metrics, read or signals; may be repeated")
 	f.DurationVar(&ttl, "ttl", 0, "`DURATION` for which it is valid, like 720h (default: auth.token_ttl of the configuration)")
 	f.StringVar(&out, "out", "", "`FILE` to write it to, readable by you alone, instead of printing it")
 	return c

@@ -47,7 +47,10 @@ func (a *app) check() *cobra.Command {
 		Use: "check [FILE]", Short: "Find every mistake in a configuration",
 		Long: "Read a configuration and everything it names, and print all mistakes and warnings with their place,\n" +
 			"the line and an advice. Without FILE it reads the one that --config names. It exits 1 on a mistake, and\n" +
-			"3 on warnings alone when --strict is given. Nothing is started or changed.",
+			"3 on warnings alone when --strict is given. Nothing is started or changed.\n\n" +
+			"For each service target it says how long after its beginning a total outage, and a burn of ten times\n" +
+			"the error budget, is first alerted on, if all was well before and traffic is even; scraping and\n" +
+			"evaluating add up to an interval each. -o extended lists every alert.",
 		Example: "  watchbill check watchbill.yaml",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, file []string) error {
@@ -62,8 +65,9 @@ func (a *app) check() *cobra.Command {
 				return err
 			}
 			cfg.Warnings.Print(a.stderr)
-			fmt.Fprintf(a.stdout, "%s is valid: %d services, %d people, %d receivers, %d warnings\n",
-				a.config, len(cfg.Services), len(cfg.People), len(cfg.Notify.Receivers), len(cfg.Warnings))
+			if err := a.checked(cfg); err != nil {
+				return err
+			}
 			if strict && len(cfg.Warnings) > 0 {
 				return errWarnings
 			}

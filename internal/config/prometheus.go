@@ -180,6 +180,7 @@ func (b *builder) targetFiles() {
 		retention = max(defaultRetention, c.NeededRetention())
 	}
 	b.cfg.Collector.Retention = retention
+	b.maintenance()
 	files, problems := targets.Rules(*c)
 	b.targetProblems(problems)
 	for _, f := range files {

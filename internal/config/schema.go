@@ -32,6 +32,7 @@ type sections struct {
 	Receivers    raw                `yaml:"receivers"`
 	InhibitRules raw                `yaml:"inhibit_rules"`
 	Intervals    raw                `yaml:"time_intervals"`
+	Maintenance  []maintenanceEntry `yaml:"maintenance"`
 	Templates    []text             `yaml:"templates"`
 	Runbooks     runbooksSection    `yaml:"runbooks"`
 	Auth         authSection        `yaml:"auth"`

@@ -12,6 +12,7 @@ import (
 	"watchbill/internal/notify"
 	"watchbill/router"
 	"watchbill/runbooks"
+	"watchbill/targets"
 )
 
 // rooms is one configuration in force: what decides, without anything that
@@ -25,6 +26,8 @@ type rooms struct {
 	planner     *escalation.Planner
 	runbooks    *runbooks.Library
 	notifier    *notify.Notifier
+	targets     targets.Config
+	services    []watchbill.Service
 
 	keepIncidents time.Duration
 }
@@ -82,19 +85,19 @@ type decided struct {
 // incident, instant and configuration give the same pages, live and in explain.
 func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
 	var pages []decided
-	targets := r.planner.Targets(s.step, s.due)
+	duties := r.planner.Targets(s.step, s.due)
 	for _, d := range s.also {
-		if !slices.ContainsFunc(targets, func(x watchbill.Duty) bool { return x.Person == d.Person }) {
-			targets = append(targets, d)
+		if !slices.ContainsFunc(duties, func(x watchbill.Duty) bool { return x.Person == d.Person }) {
+			duties = append(duties, d)
 		}
 	}
 	next, _ := inc.Path.Step(s.n + 1)
 	nextPeople := r.planner.Targets(next, s.next)
-	for _, d := range targets {
+	for _, d := range duties {
 		person := r.people[d.Person]
 		content := r.content(inc, s, d)
 		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone(), s.next.Sub(s.due) < 2*time.Minute))
-		content.AlsoTold = r.also(d.Person, targets, s.told)
+		content.AlsoTold = r.also(d.Person, duties, s.told)
 		for _, m := range r.notifier.Methods(person, s.due) {
 			pages = append(pages, decided{duty: d, method: m, Page: watchbill.Page{
 				Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: d.Person, Role: d.Role,

@@ -88,11 +88,13 @@ type Daemon struct {
 	server    *http.Server
 	wakeTimer chan struct{}
 	watch     *watch
+	signals   *signals
 }
 
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, people: map[watchbill.PersonID]watchbill.Person{}}
+	r.targets, r.services = cfg.Targets, cfg.Services
 	for _, p := range cfg.People {
 		r.people[p.ID] = p
 	}
@@ -127,6 +129,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	registry := prometheus.NewRegistry()
 	o.registerer = registry
 	d := &Daemon{o: o, fixed: cfg, registry: registry, wakeTimer: make(chan struct{}, 1)}
+	d.signals = &signals{d: d}
 	d.o.fallback = func(receiver string) { d.watch.templateFailed(receiver) }
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.stats = newStats(d.registry, cmp.Or(o.Version, "unknown"))
@@ -202,6 +205,7 @@ func (d *Daemon) web() *web.Server {
 		Acts:         d.flow,
 		Silences:     d.flow,
 		Hold:         d.flow,
+		Services:     services{d},
 		Alarm:        d.watch.alarm,
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
@@ -248,7 +252,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return nil
 		}
 	})
-	part("collector", func() error { return d.collector.Run(ctx) })
+	part("collector", func() error { return d.collect(ctx) })
 	part("timers", func() error { d.timers(ctx); return nil })
 	part("pages", func() error { return d.worker.Run(ctx) })
 	stopAlarm := d.watch.run(ctx, part)

@@ -110,6 +110,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		return watchbill.Errorf(watchbill.CodeUnavailable, "try again", "the answer of %s broke off: %v", c.URL, err)
 	}
 	if resp.StatusCode/100 != 2 {
+		if g, ok := asGate(resp.StatusCode, text); ok {
+			return g
+		}
 		var p problem
 		if json.Unmarshal(text, &p) == nil && p.Error.Code != "" {
 			return watchbill.Errorf(p.Error.Code, p.Error.Hint, "%s", p.Error.Message)

@@ -33,6 +33,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,6 +80,7 @@ type Options struct {
 	Acts         Acts
 	Silences     Silences
 	Hold         Hold
+	Services     Services
 	Alarm        Alarm
 	Explain      func(ctx context.Context, labels watchbill.Labels, at time.Time) (any, error)
 	Runbook      func(name string) ([]byte, bool)
@@ -136,7 +138,7 @@ func (s *Server) Routes() []Route {
 	read := Need{Scope: auth.ScopeRead}
 	raise := Need{Activity: watchbill.ActivityRaiseAlerts, Scope: auth.ScopeAlerts}
 	mute := Need{Activity: watchbill.ActivityStates}
-	return append([]Route{
+	return slices.Concat([]Route{
 		{"GET", "/-/healthy", Need{Open: true}, "200 while the process runs", s.healthy},
 		{"GET", "/-/ready", Need{Open: true}, "200 while the store can be written", s.ready},
 		{"POST", "/-/reload", Need{Manager: true}, "Read the configuration again; nothing changes if it has mistakes", s.reload},
@@ -160,7 +162,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.queryRoutes(read)...)
+	}, s.serviceRoutes(read), s.queryRoutes(read))
 }
 
 func (n Need) person() Need {
