@@ -54,13 +54,15 @@ func Outlooks(cfg Config) []Outlook {
 
 func (p plan) outlook() Outlook {
 	o := Outlook{ID: p.ID, Kind: p.kind(), Objective: p.Objective, Period: p.periodText(), Pos: p.Pos}
+	rules := p.alertRules()
+	severity := map[string]string{}
+	for _, r := range rules {
+		severity[r.Labels["st_tier"]] = r.Labels["severity"]
+	}
 	for _, t := range p.tiers {
 		a := OutlookAlert{
-			Name: p.Alerting.Name, Tier: t.name, Severity: string(t.severity), Outage: p.fires(t, big.NewRat(1, 1)), TenTimes: p.fires(t, p.tenTimes()),
+			Name: p.Alerting.Name, Tier: t.name, Severity: severity[t.name], Outage: p.fires(t, big.NewRat(1, 1)), TenTimes: p.fires(t, p.tenTimes()),
 			When: fmt.Sprintf("burn above %s over %s and %s, an error ratio of %s", short(t.factor), text(t.Short), text(t.Long), percent(t.threshold)),
-		}
-		if t.burn.Severity != "" {
-			a.Severity = t.burn.Severity
 		}
 		if p.SLI.Kind == KindCost { // there is no outage of money
 			a.When = fmt.Sprintf("spending above %s times the budgeted rate over %s and %s", short(t.factor), text(t.Short), text(t.Long))
@@ -68,7 +70,7 @@ func (p plan) outlook() Outlook {
 		}
 		o.Alerts = append(o.Alerts, a)
 	}
-	for _, r := range p.alertRules() {
+	for _, r := range rules {
 		tier := r.Labels["st_tier"]
 		a := OutlookAlert{Name: r.Alert, Tier: tier, Severity: r.Labels["severity"]}
 		switch {

@@ -234,7 +234,8 @@ func outlookLine(o daemon.Outlook) string {
 
 // says is what an alert of a severity does.
 func says(severity string) string {
-	if severity == "page" {
+	switch severity {
+	case "page", "critical", "sev1", "sev2":
 		return "pages"
 	}
 	return "alerts (" + severity + ")"

@@ -226,9 +226,10 @@ func (s *signals) count(rooms *rooms, service string, posts []watchbill.SignalPo
 				c = &signalCounter{labels: v}
 				if old := s.counters[key]; old != nil {
 					c.value = old.value
-				} else { // it began at nothing, or its first count would be lost
-					samples = append(samples, collector.Sample{Labels: v, At: at.Add(-time.Millisecond)})
 				}
+				// It was so until now, and at nothing before the first post: a rate
+				// needs to see the step whole.
+				samples = append(samples, collector.Sample{Labels: v, Value: c.value, At: at.Add(-time.Millisecond)})
 				changed[key] = c
 			}
 			c.value, c.posted = c.value+float64(*n), at
