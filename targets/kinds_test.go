@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,10 +18,10 @@ import (
 	"watchbill/targets"
 )
 
-// kind returns the rules of one target of kinds.yaml.
+// kind returns the rules of one target of the examples' kinds.yaml.
 func kind(t *testing.T, name string, ws ...targets.Windows) targets.File {
 	t.Helper()
-	ts, _ := parse(t, "kinds.yaml")
+	ts, _ := parse(t, "example/kinds.yaml")
 	return only(t, name, targets.Config{Targets: ts, Windows: ws})
 }
 
@@ -44,14 +45,30 @@ type phase struct {
 
 // story feeds a world phase by phase and notes when a tier begins and ends to
 // fire, counted from the beginnings of the second and the third phase.
+//
+// Everything is evaluated near the instants at which the tier is due to change,
+// and otherwise as often as the answer at those instants needs: slices every
+// time, all else every few minutes.
 type story struct {
 	*world
 	tier  string
 	step  time.Duration
+	every time.Duration // between two slices; zero is every step
 	feed  func(s *story, bad bool)
 	n     map[string]float64 // counters, for feed
 	began time.Time
 	since time.Duration // of the story
+	// fire and end are when the tier is due to change, if that is known.
+	fire, end time.Duration
+}
+
+// coarse is how often everything is evaluated when nothing is due to happen.
+const coarse = 4 * time.Minute
+
+// due reports whether everything is to be evaluated at an instant of a phase.
+func (s *story) due(i int, at time.Duration) bool {
+	expected := map[int]time.Duration{1: s.fire, 2: s.end}[i]
+	return s.fire == 0 || i > 0 && (at-expected).Abs() <= time.Minute+2*s.step || s.since%coarse == 0
 }
 
 func (s *story) play(phases ...phase) (fired, ended time.Duration) {
@@ -60,10 +77,14 @@ func (s *story) play(phases ...phase) (fired, ended time.Duration) {
 	s.n, s.began = map[string]float64{}, s.now
 	for i, p := range phases {
 		begin := s.now
-		for s.now.Before(begin.Add(p.length)) {
+		for ; s.now.Before(begin.Add(p.length)); s.now = s.now.Add(s.step) {
 			s.since = s.now.Sub(s.began)
 			s.feed(s, p.bad)
-			s.evaluate()
+			due := s.due(i, s.now.Sub(begin))
+			s.evaluate(s.every > 0 && s.since%s.every == 0, due)
+			if !due {
+				continue
+			}
 			_, firing := s.value(fmt.Sprintf("ALERTS{st_tier=%q,alertstate=%q}", s.tier, "firing"))
 			require.False(s.t, firing && i == 0, "%s fires before anything broke", s.tier)
 			switch {
@@ -73,10 +94,23 @@ func (s *story) play(phases ...phase) (fired, ended time.Duration) {
 				require.Equal(s.t, 2, i, "it ended while it was broken")
 				ended = s.now.Sub(begin)
 			}
-			s.now = s.now.Add(s.step)
 		}
 	}
 	return fired, ended
+}
+
+// evaluate evaluates the group that records slices, and the others, which a story
+// without slices of its own does not tell apart.
+func (s *story) evaluate(slices, all bool) {
+	records := "sloth-slo-slices"
+	if s.groups[0].Name()[:len(records)] != records { // they are recorded with the ratios
+		records = "sloth-slo-sli-re"
+	}
+	for _, g := range s.groups {
+		if of := s.every > 0 && strings.HasPrefix(g.Name(), records); of && slices || !of && all {
+			g.Eval(s.t.Context(), s.now)
+		}
+	}
 }
 
 // count adds to counters and writes them.
@@ -102,59 +136,108 @@ func events(good, all string) func(*story, bool) {
 	}
 }
 
-// TestEachKindFiresAndRecovers breaks one target of each kind completely and
-// mends it. With the formula of the package's comment a tier of factor k fires
-// after L*k*B and ends once the short window holds less: S*(1-k*B) after the
-// end. Between two evaluations nothing is seen.
-func TestEachKindFiresAndRecovers(t *testing.T) {
+// evaluation is the time between two evaluations of a target's rules with the
+// built-in windows.
+const evaluation = 30 * time.Second
+
+// bool1 is 1 for what is so.
+func bool1(so bool) float64 {
+	if so {
+		return 1
+	}
+	return 0
+}
+
+// examplesByID are all targets of the examples' folder.
+func examplesByID(t *testing.T) (cfg targets.Config, ids []string) {
+	t.Helper()
+	files, err := filepath.Glob(examples + "/*.yaml")
+	require.NoError(t, err)
+	for _, f := range files {
+		ts, ws := parse(t, "example/"+filepath.Base(f))
+		cfg.Targets, cfg.Windows = append(cfg.Targets, ts...), append(cfg.Windows, ws...)
+	}
+	for _, x := range cfg.Targets {
+		ids = append(ids, x.ID)
+	}
+	return cfg, ids
+}
+
+// TestEachExampleFiresAndRecovers breaks each target of the examples completely
+// and mends it: it fires and recovers at the computed time, plus or minus one
+// evaluation. With the formula of the package's comment a tier of factor k fires
+// after L*k*B, and ends once the short window holds less: S*(1-k*B) after the end.
+// Targets that alert on a state, or on spent budget, have tests of their own.
+func TestEachExampleFiresAndRecovers(t *testing.T) {
 	t.Parallel()
 	burn := func(k, budget float64) (fire, end time.Duration) {
 		return time.Duration(3600 * k * budget * 1e9), time.Duration(300 * (1 - k*budget) * 1e9)
 	}
-	bool1 := func(up bool) float64 {
-		if up {
-			return 1
-		}
-		return 0
-	}
-	type want struct{ fire, end, slack time.Duration }
-	w := func(k, budget float64, slack time.Duration) want {
+	type want struct{ fire, end time.Duration }
+	w := func(k, budget float64) want {
 		f, e := burn(k, budget)
-		return want{f, e, slack}
+		return want{f, e}
+	}
+	counters := func(good, bad string) func(*story, bool) {
+		return func(s *story, broken bool) {
+			s.count(map[string]float64{good: 150 * bool1(!broken), bad: 150 * bool1(broken)})
+		}
 	}
 	const step = 15 * time.Second
-	for _, c := range []struct {
-		name, tier string
-		want       want
-		feed       func(*story, bool)
+	cases := []struct {
+		id, tier string
+		want     want
+		every    time.Duration
+		feed     func(*story, bool)
 	}{
-		{"orders", "page_fast", w(13.44, 0.001, 2*step), func(s *story, bad bool) {
-			s.count(map[string]float64{`orders_total{result="ok"}`: 150 * bool1(!bad), `orders_total{result="failed"}`: 150 * bool1(bad)})
+		{"shop-orders", "page_fast", w(13.44, 0.001), 0, counters(`orders_total{result="ok"}`, `orders_total{result="failed"}`)},
+		{"shop-latency", "page_fast", w(14.4, 0.01), 0, events(`http_request_duration_seconds_bucket{job="shop",le="1.0"}`, `http_request_duration_seconds_count{job="shop"}`)},
+		{"shop-native-latency", "page_fast", w(14.4, 0.01), 0, native},
+		{"shop-ratio", "page_fast", w(14.4, 0.001), 0, func(s *story, bad bool) {
+			s.put(map[string]float64{"checkout_failed_ratio": bool1(bad)})
 		}},
-		{"latency", "page_fast", w(14.4, 0.01, 2*step), events(`http_request_duration_seconds_bucket{job="shop",le="1.0"}`, `http_request_duration_seconds_count{job="shop"}`)},
-		{"native-latency", "page_fast", w(14.4, 0.01, 2*step), native},
-		{"up", "page_fast", w(14.4, 0.005, step), func(s *story, bad bool) {
+		{"shop-tests", "page_fast", w(14.4, 0.02), 0, counters(
+			`st_signal_events_total{service="shop",signal="e2e",result="passed"}`, `st_signal_events_total{service="shop",signal="e2e",result="failed"}`)},
+		{"payments-requests", "page_fast", w(14.4, 0.001), 0, counters(`http_requests_total{job="payments",code="200"}`, `http_requests_total{job="payments",code="503"}`)},
+		{"search-searches", "page_fast", w(13.44, 0.01), 0, counters(`search_total{outcome="answered"}`, `search_total{outcome="lost"}`)},
+		// Half of an hour, and two minutes that the policy waits.
+		{"search-index", "page_1h", want{32 * time.Minute, 150 * time.Second}, 0, counters(`index_updates_total{outcome="done"}`, `index_updates_total{outcome="failed"}`)},
+		// Nine of 120 slices are more than 7.2 %; the first is that of the instant at
+		// which it broke. Ten good ones are all of the short window.
+		{"shop-up", "page_fast", want{4 * time.Minute, 270 * time.Second}, 30 * time.Second, func(s *story, bad bool) {
 			s.put(map[string]float64{`up{job="shop",instance="a"}`: bool1(!bad), `up{job="shop",instance="b"}`: 0})
 		}},
-		{"minutes", "page_fast", want{518 * time.Second, 257 * time.Second, time.Minute + step}, func(s *story, bad bool) {
-			// One in ten is enough for a bad minute.
+		// Of sixty slices nine are more than 14.4 %; the first is over after a minute,
+		// and five good ones are all of the short window. One in ten is enough for a
+		// bad minute.
+		{"shop-minutes", "page_fast", want{9 * time.Minute, 5 * time.Minute}, time.Minute, func(s *story, bad bool) {
 			s.count(map[string]float64{`orders_total{result="failed"}`: 15 * bool1(bad), `orders_total{result="ok"}`: 150 - 15*bool1(bad)})
 		}},
-		// Of twelve slices of five minutes two are more than 14.4 %; both slices of
-		// the short window are good again ten minutes after the last bad one, which
-		// still saw the queue of the five minutes before.
-		{"queue", "page_fast", want{5 * time.Minute, 15 * time.Minute, 5*time.Minute + step}, func(s *story, bad bool) {
+		// Of twelve slices of five minutes two are more than 14.4 %, and the first is
+		// that of the instant. The last bad one looks back over five minutes, and both
+		// slices of the short window must be good: it is mended a minute after a slice.
+		{"shop-queue", "page_fast", want{5 * time.Minute, 14 * time.Minute}, 5 * time.Minute, func(s *story, bad bool) {
 			s.put(map[string]float64{`queue_length`: 10 + 200*bool1(bad)})
 		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	}
+	cfg, ids := examplesByID(t)
+	elsewhere := []string{"shop-certificate", "shop-issued-certificate", "shop-disk", "shop-spend", "shop-taken"}
+	for _, c := range cases {
+		elsewhere = append(elsewhere, c.id)
+		t.Run(c.id, func(t *testing.T) {
 			t.Parallel()
-			s := &story{world: newWorld(t, kind(t, c.name)), tier: c.tier, step: step, feed: c.feed}
-			fired, ended := s.play(phase{62 * time.Minute, false}, phase{11 * time.Minute, true}, phase{21 * time.Minute, false})
-			require.InDelta(t, c.want.fire.Seconds(), fired.Seconds(), c.want.slack.Seconds(), "fired")
-			require.InDelta(t, c.want.end.Seconds(), ended.Seconds(), c.want.slack.Seconds(), "ended")
+			s := &story{world: newWorld(t, only(t, strings.SplitN(c.id, "-", 2)[1], cfg)), tier: c.tier, step: step, feed: c.feed}
+			s.every, s.fire, s.end = c.every, c.want.fire, c.want.end
+			broken := (c.want.fire + 2*time.Minute).Truncate(time.Minute)
+			if c.every > time.Minute {
+				broken = 11 * time.Minute
+			}
+			fired, ended := s.play(phase{65 * time.Minute, false}, phase{broken, true}, phase{c.want.end + 2*time.Minute, false})
+			require.InDelta(t, c.want.fire.Seconds(), fired.Seconds(), evaluation.Seconds(), "fired")
+			require.InDelta(t, c.want.end.Seconds(), ended.Seconds(), evaluation.Seconds(), "ended")
 		})
 	}
+	require.ElementsMatch(t, elsewhere, ids, "every example is tested")
 }
 
 // native feeds an exponential histogram of schema 0: fast requests in the bucket
@@ -220,7 +303,7 @@ func TestCertificateIsDueByItsLifetime(t *testing.T) {
 func TestCapacityIsForecast(t *testing.T) {
 	t.Parallel()
 	const step = 30 * time.Second
-	content, err := os.ReadFile("testdata/kinds.yaml")
+	content, err := os.ReadFile(examples + "/kinds.yaml")
 	require.NoError(t, err)
 	ts, _, _ := targets.Parse("x", []byte(strings.ReplaceAll(string(content), "within: 4d, page_within: 12h, history: 6h", "within: 12h, history: 1h")))
 	file := only(t, "disk", targets.Config{Targets: ts})
@@ -252,6 +335,7 @@ func TestCapacityIsForecast(t *testing.T) {
 		}
 	}}
 	fired, ended := s.play(phase{70 * time.Minute, false}, phase{20 * time.Minute, true}, phase{70 * time.Minute, false})
+	t.Log(due, over)
 	require.Positive(t, due)
 	require.InDelta(t, due.Seconds(), fired.Seconds(), step.Seconds())
 	require.InDelta(t, over.Seconds(), ended.Seconds(), step.Seconds())
@@ -271,7 +355,8 @@ func TestCostBurns(t *testing.T) {
 		}
 		s.put(map[string]float64{`node_total_hourly_cost{node="a"}`: perHour / 4, `node_total_hourly_cost{node="b"}`: perHour * 3 / 4})
 	}}
-	fired, ended := s.play(phase{6 * time.Hour, false}, phase{2 * time.Hour, true}, phase{3 * time.Hour, false})
+	s.every, s.fire, s.end = 2*time.Minute, 12*time.Hour/7, time.Hour
+	fired, ended := s.play(phase{6 * time.Hour, false}, phase{2 * time.Hour, true}, phase{70 * time.Minute, false})
 	require.InDelta(t, 12.0/7, fired.Hours(), 4.0/60)
 	// The average over what there is of a day is the first below three: 6+20+y = 3(8+y).
 	require.InDelta(t, 1, ended.Hours(), 4.0/60)

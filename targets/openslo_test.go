@@ -111,6 +111,7 @@ func TestAlertPolicyFiresAtItsFactor(t *testing.T) {
 		}
 		s.count(n)
 	}}
+	s.fire = 645 * time.Second
 	fired, _ := s.play(phase{70 * time.Minute, false}, phase{15 * time.Minute, true})
 	// Of 3600 s 600 at 1 % are 6 s; the outage adds the rest of 51.84 s.
 	require.InDelta(t, 600+51.84-6, fired.Seconds(), 31)

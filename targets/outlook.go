@@ -10,7 +10,8 @@ import (
 type Outlook struct {
 	ID        string          `json:"id"`
 	Kind      string          `json:"kind"`
-	Objective string          `json:"objective"` // percent
+	Objective string          `json:"objective,omitempty"` // percent
+	Budget    string          `json:"budget,omitempty"`    // of money, in place of an objective
 	Period    string          `json:"period"`
 	Alerts    []OutlookAlert  `json:"alerts"`
 	Outage    *OutlookInstant `json:"outage,omitempty"`    // the first page of a total outage
@@ -54,6 +55,9 @@ func Outlooks(cfg Config) []Outlook {
 
 func (p plan) outlook() Outlook {
 	o := Outlook{ID: p.ID, Kind: p.kind(), Objective: p.Objective, Period: p.periodText(), Pos: p.Pos}
+	if p.SLI.Kind == KindCost {
+		o.Objective, o.Budget = "", p.SLI.Budget
+	}
 	rules := p.alertRules()
 	severity := map[string]string{}
 	for _, r := range rules {
@@ -66,7 +70,7 @@ func (p plan) outlook() Outlook {
 		}
 		if p.SLI.Kind == KindCost { // there is no outage of money
 			a.When = fmt.Sprintf("spending above %s times the budgeted rate over %s and %s", short(t.factor), text(t.Short), text(t.Long))
-			a.Outage = 0
+			a.Outage, a.TenTimes = 0, p.overspends(t)
 		}
 		o.Alerts = append(o.Alerts, a)
 	}
@@ -132,6 +136,13 @@ func (p plan) fires(t tier, e *big.Rat) time.Duration {
 	}
 	after := new(big.Rat).Quo(t.threshold, e)
 	return max(of(t.Long, after), time.Second) + t.burn.For
+}
+
+// overspends is how long after spending went from the budgeted rate to ten times
+// that the average over the long window is above the factor.
+func (p plan) overspends(t tier) time.Duration {
+	one := big.NewRat(1, 1)
+	return of(t.Long, new(big.Rat).Quo(new(big.Rat).Sub(t.factor, one), big.NewRat(9, 1)))
 }
 
 // spends is how long an error ratio takes to spend a full budget down to a share

@@ -32,11 +32,22 @@ func golden(t *testing.T, name, got string) {
 // parse reads a file of testdata that must have no problems.
 func parse(t testing.TB, name string) ([]targets.Target, []targets.Windows) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join("testdata", name))
+	content, err := os.ReadFile(file(name))
 	require.NoError(t, err)
 	ts, ws, problems := targets.Parse(name, content)
 	require.Empty(t, problems)
 	return ts, ws
+}
+
+// examples are the targets that the documentation shows, one of each kind and
+// format.
+const examples = "../deploy/examples/targets/targets"
+
+func file(name string) string {
+	if strings.HasPrefix(name, "example/") {
+		return filepath.Join(examples, filepath.Base(name))
+	}
+	return filepath.Join("testdata", name)
 }
 
 func list(problems []targets.Problem) string {
@@ -139,8 +150,8 @@ slos:
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"checkout.yaml", "raw.yaml", "scaled.yaml", "mistakes.yaml", "kinds.yaml", "openslo.yaml", "openslo_mistakes.yaml"} {
-		content, err := os.ReadFile(filepath.Join("testdata", name))
+	for _, name := range []string{"checkout.yaml", "raw.yaml", "scaled.yaml", "mistakes.yaml", "example/kinds.yaml", "openslo.yaml", "openslo_mistakes.yaml"} {
+		content, err := os.ReadFile(file(name))
 		require.NoError(f, err)
 		f.Add(content)
 	}

@@ -1,6 +1,7 @@
 package targets_test
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
 	"math"
@@ -70,8 +71,8 @@ func TestRulesGolden(t *testing.T) {
 // TestKindsGolden holds the rules of one target of each kind.
 func TestKindsGolden(t *testing.T) {
 	t.Parallel()
-	ts, _ := parse(t, "kinds.yaml")
-	require.Len(t, ts, 11)
+	ts, _ := parse(t, "example/kinds.yaml")
+	require.Len(t, ts, 13)
 	files, problems := targets.Rules(targets.Config{Targets: ts, Retention: 40 * day})
 	require.Empty(t, problems)
 	require.Len(t, files, len(ts))
@@ -119,7 +120,9 @@ func TestFactorsOfTheBuiltInCatalogues(t *testing.T) {
 }
 
 func TestThresholdIsFactorTimesBudget(t *testing.T) {
-	t.Parallel()
+	if raced {
+		require.NoError(t, flag.Set("rapid.checks", "20"))
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		objective := fmt.Sprintf("%d.%0*d", rapid.IntRange(50, 99).Draw(t, "percent"), rapid.IntRange(1, 6).Draw(t, "digits"), rapid.IntRange(0, 9).Draw(t, "rest"))
 		period := time.Duration(rapid.IntRange(60, 90*24*3600).Draw(t, "period")) * time.Second

@@ -217,6 +217,9 @@ func (a *app) checked(cfg *config.Config) error {
 // outlookLine says in one line when a target alerts.
 func outlookLine(o daemon.Outlook) string {
 	line := fmt.Sprintf("target %s: %s%% of %s over %s;", o.ID, o.Objective, o.Kind, o.Period)
+	if o.Budget != "" {
+		line = fmt.Sprintf("target %s: a budget of %s over %s;", o.ID, o.Budget, o.Period)
+	}
 	if o.Outage == nil && o.TenTimes == nil {
 		return fmt.Sprintf("%s it alerts on a state, not on a burn rate (-o extended lists %d alerts)", line, len(o.Alerts))
 	}
