@@ -70,7 +70,11 @@ func (f *flow) Acknowledge(ctx context.Context, id watchbill.IncidentID, who web
 		if err != nil {
 			return incident.Effect{}, err
 		}
-		return w.life.Acknowledge(w.now, inc, incident.Actor(who), slices.Contains(told, who.Person), note)
+		e, err := w.life.Acknowledge(w.now, inc, incident.Actor(who), slices.Contains(told, who.Person), note)
+		if err == nil && inc.State == watchbill.StateOpen {
+			w.tx.OnCommit(func() { w.responses.acknowledged(e.Incident) })
+		}
+		return e, err
 	})
 	if err == nil {
 		f.stats.acks.WithLabelValues(who.Via).Inc()

@@ -138,6 +138,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.rooms.Store(r)
+	d.stats.responses.configure(cfg.Targets, cfg.Services)
 	if d.store, err = store.Open(ctx, cfg.Store, store.Owner(store.DefaultBallast)); err != nil {
 		return nil, err
 	}
@@ -336,6 +337,7 @@ func (d *Daemon) replace() error {
 		return err
 	}
 	d.rooms.Store(r)
+	d.stats.responses.configure(cfg.Targets, cfg.Services)
 	d.worker.Reload(r.notifier)
 	d.watch.reload(cfg)
 	d.wake(store.News{Pages: true, Due: time.Now()})

@@ -42,6 +42,8 @@ type work struct {
 	silences *router.Silences
 	ledger   ledger
 
+	responses *responses
+
 	selfGeneration int // of the self-test's incident
 }
 
@@ -66,7 +68,7 @@ func (f *flow) commit(ctx context.Context, through func(context.Context, func(*s
 		if err != nil {
 			return err
 		}
-		w := &work{rooms: rooms, tx: tx, seen: f.seen, known: f.known, now: now, silences: silences, ledger: newLedger()}
+		w := &work{rooms: rooms, tx: tx, seen: f.seen, known: f.known, now: now, silences: silences, ledger: newLedger(), responses: f.stats.responses}
 		if err := fn(w); err != nil {
 			return err
 		}
@@ -313,6 +315,7 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 	if err := w.save(&inc, e.Events...); err != nil {
 		return err
 	}
+	w.answered(inc, e.Events)
 	if row != nil {
 		row.Incident = inc.ID
 		if err := w.put(*row); err != nil {

@@ -118,15 +118,15 @@ func TestTheGateIsClosedWhileABudgetIsExhausted(t *testing.T) {
 		require.True(t, status.Warming)
 		require.Nil(t, status.ExhaustsIn)
 
-		// Half of all requests fail: 0.5*t/(0.01*3600 s) is 1 after 72 s.
-		checkout.Fail(0.5)
-		time.Sleep(40 * time.Second)
+		// A fifth of all requests fail: 0.2*t/(0.01*3600 s) is 1 after three minutes.
+		checkout.Fail(0.2)
+		time.Sleep(90 * time.Second)
 		status, err = frank.Target(t.Context(), "checkout-requests")
 		require.NoError(t, err)
 		require.Greater(t, *status.BudgetLeft, 0.0)
 		require.Less(t, *status.BudgetLeft, 1.0)
 		require.NotNil(t, status.ExhaustsIn)
-		time.Sleep(80 * time.Second)
+		time.Sleep(270 * time.Second)
 		checkout.Fail(0)
 		g = gate()
 		require.False(t, g.Open)
@@ -142,7 +142,7 @@ func TestTheGateIsClosedWhileABudgetIsExhausted(t *testing.T) {
 		// Two minutes before the first error leaves the hour it is still so.
 		time.Sleep(54 * time.Minute)
 		require.Equal(t, "freeze", kinds(gate()), "the incident is over, the budget is not back")
-		time.Sleep(8 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		g = gate()
 		require.True(t, g.Open, kinds(g))
 
@@ -251,5 +251,63 @@ maintenance:
 			found = found || p.Labels["service"] == "db"
 		}
 		require.True(t, found, "%v", pages)
+	})
+}
+
+// How long incidents take is measured, for targets to ask.
+func TestResponseTimesAreMeasured(t *testing.T) {
+	pipenet.Warm(t.Context())
+	synctest.Test(t, func(t *testing.T) {
+		until(time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC))
+		w, _, _ := shop(t, "")
+		w.Write("watchbill.yaml", strings.Replace(shopConfig, "self_monitoring: false", "self_monitoring: true", 1))
+		w.Write("targets.yaml", `
+apiVersion: watchbill/v1
+kind: Target
+service: checkout
+name: taken
+objective: 95
+indicator: {response: {act: ack, within: 5m, severities: [sev1, sev2]}}
+`)
+		w.Start()
+		defer w.Stop()
+		frank := w.As("frank")
+		raise := func(name, service string) {
+			require.NoError(t, frank.PostAlerts(t.Context(), []watchbill.Alert{{
+				Labels:   watchbill.Labels{"alertname": name, "service": service, "severity": "page"},
+				StartsAt: time.Now(), EndsAt: time.Now().Add(7 * time.Minute),
+			}}))
+		}
+		time.Sleep(2 * time.Minute)
+		raise("Down", "checkout")
+		time.Sleep(3 * time.Minute)
+		_, err := frank.Acknowledge(t.Context(), 1, "")
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		_, err = frank.Acknowledge(t.Context(), 1, "again")
+		require.NoError(t, err)
+		raise("Strange", "nobody-knows")
+		time.Sleep(5 * time.Minute)
+		_, err = frank.Acknowledge(t.Context(), 2, "")
+		require.NoError(t, err)
+		time.Sleep(3 * time.Minute)
+		g := &guarded{scene: &scene{t: t, frank: frank}}
+		metrics := g.scrape()
+		for _, line := range []string{
+			`watchbill_incident_time_to_ack_seconds_bucket{service="checkout",severity="sev2",le="60"} 0`,
+			`watchbill_incident_time_to_ack_seconds_bucket{service="checkout",severity="sev2",le="300"} 1`,
+			`watchbill_incident_time_to_ack_seconds_sum{service="checkout",severity="sev2"} 180`,
+			`watchbill_incident_time_to_ack_seconds_count{service="checkout",severity="sev1"} 0`,
+			`watchbill_incident_time_to_ack_seconds_count{service="other",severity="sev2"} 1`,
+			`watchbill_incident_time_to_resolve_seconds_bucket{service="checkout",severity="sev2",le="300"} 0`,
+			`watchbill_incident_time_to_resolve_seconds_bucket{service="checkout",severity="sev2",le="600"} 1`,
+			`watchbill_incident_time_to_resolve_seconds_sum{service="checkout",severity="sev2"} 420`,
+		} {
+			require.Contains(t, metrics, line+"\n")
+		}
+		status, err := frank.Target(t.Context(), "checkout-taken")
+		require.NoError(t, err)
+		require.True(t, status.Measured)
+		require.Equal(t, 1.0, *status.Good)
 	})
 }

@@ -26,6 +26,7 @@ type stats struct {
 	rejected     *prometheus.CounterVec
 	acks         *prometheus.CounterVec
 	leases       prometheus.Counter
+	responses    *responses
 }
 
 func newStats(reg prometheus.Registerer, version string) *stats {
@@ -35,7 +36,8 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 		ConstLabels: prometheus.Labels{"version": version},
 	}).Set(1)
 	return &stats{
-		received: f.NewCounter(prometheus.CounterOpts{Name: "watchbill_alerts_received_total", Help: "Alerts taken in and committed."}),
+		responses: newResponses(reg),
+		received:  f.NewCounter(prometheus.CounterOpts{Name: "watchbill_alerts_received_total", Help: "Alerts taken in and committed."}),
 		commits: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "watchbill_commit_seconds", Help: "Time from the start of a transaction to its being on disk.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
