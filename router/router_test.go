@@ -205,3 +205,32 @@ func TestTimeIntervals(t *testing.T) {
 	_, err := router.New(router.Config{Activities: []router.Rule{{Activity: "x", Line: "w.yaml:9"}}})
 	require.ErrorContains(t, err, "w.yaml:9")
 }
+
+func TestMaintenanceMutes(t *testing.T) {
+	t.Parallel()
+	ends := at().Add(time.Hour)
+	r := newRouter(t, func(c *router.Config) {
+		c.Maintenance = []router.Maintenance{{
+			Name: "patching", Reason: "kernel updates",
+			Concerns: func(service, target string) bool { return service == "checkout" || target == "db-disk" },
+			Running:  func(now time.Time) (time.Time, bool) { return ends, now.Before(ends) },
+		}}
+	})
+	for name, c := range map[string]struct {
+		labels watchbill.Labels
+		now    time.Time
+		muted  bool
+	}{
+		"of the service":        {watchbill.Labels{"service": "checkout"}, at(), true},
+		"of the target":         {watchbill.Labels{"service": "db", "st": "db-disk"}, at(), true},
+		"of another":            {watchbill.Labels{"service": "db", "st": "db-up"}, at(), false},
+		"when it is over again": {watchbill.Labels{"service": "checkout"}, ends, false},
+	} {
+		v := r.Decide(router.Input{Alert: firing(c.labels), Now: c.now})
+		require.Equal(t, c.muted, v.Muted(), name)
+		if c.muted {
+			require.Equal(t, []router.Mute{{Kind: router.MuteMaintenance, ID: "patching", Reason: "maintenance patching (kernel updates)", Until: ends}}, v.Mutes)
+			require.False(t, v.OnlyInhibited())
+		}
+	}
+}

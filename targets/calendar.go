@@ -53,8 +53,8 @@ type Query func(ctx context.Context, expr string, at time.Time) ([]Point, error)
 // either, as the range from the start of the period changes with every instant.
 func (c Config) CalendarBudgets(ctx context.Context, now time.Time, query Query) ([]Point, error) {
 	var out []Point
-	for _, p := range newGenerator(c).plans() {
-		if p.Calendar.Unit == "" || p.budget.Sign() == 0 {
+	for _, p := range c.plansOf(func(t Target) bool { return t.Calendar.Unit != "" }) {
+		if p.budget.Sign() == 0 {
 			continue
 		}
 		points, err := p.calendar(ctx, now, query)

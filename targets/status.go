@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,9 +19,7 @@ import (
 // with an id, or all with both empty. It asks for the recorded series of all of
 // them at once.
 func (c Config) Statuses(ctx context.Context, now time.Time, service, id string, query Query) ([]watchbill.TargetStatus, error) {
-	plans := slices.DeleteFunc(newGenerator(c).plans(), func(p plan) bool {
-		return service != "" && p.Service != service || id != "" && p.ID != id
-	})
+	plans := c.plansOf(func(t Target) bool { return (service == "" || t.Service == service) && (id == "" || t.ID == id) })
 	if len(plans) == 0 {
 		return nil, nil
 	}
@@ -38,6 +37,18 @@ func (c Config) Statuses(ctx context.Context, now time.Time, service, id string,
 		}
 	}
 	return out, nil
+}
+
+// plansOf are the plans of some targets.
+func (c Config) plansOf(wanted func(Target) bool) []plan {
+	all := c.Targets
+	c.Targets = nil
+	for _, t := range all {
+		if wanted(t) {
+			c.Targets = append(c.Targets, t)
+		}
+	}
+	return newGenerator(c).plans()
 }
 
 // reading is what the series say of one target.
@@ -59,7 +70,7 @@ func read(ctx context.Context, now time.Time, plans []plan, query Query) (map[st
 	for some := range slices.Chunk(plans, batch) {
 		var ids, measured []string
 		for _, p := range some {
-			ids, measured = append(ids, escapeRE(p.ID)), append(measured, "("+p.measured()+")")
+			ids, measured = append(ids, regexp.QuoteMeta(p.ID)), append(measured, "("+p.measured()+")")
 		}
 		of := fmt.Sprintf("sloth_id=~%q", strings.Join(ids, "|"))
 		names := `slo:(sli_error:ratio_rate.*|period_error_budget_spent:ratio|period_coverage:ratio|data_age:seconds|calendar_error_budget_remaining:ratio)|ALERTS`
@@ -83,10 +94,6 @@ func read(ctx context.Context, now time.Time, plans []plan, query Query) (map[st
 		}
 	}
 	return out, nil
-}
-
-func escapeRE(s string) string {
-	return strings.NewReplacer(".", `\.`, "+", `\+`, "*", `\*`, "?", `\?`, "(", `\(`, ")", `\)`, "|", `\|`, "[", `\[`, "]", `\]`, "{", `\{`, "}", `\}`, "^", `\^`, "$", `\$`, `\`, `\\`).Replace(s)
 }
 
 func (r *reading) add(p Point) {

@@ -248,6 +248,7 @@ func setUp(t testing.TB) *world {
 		Acts:         w,
 		Silences:     w,
 		Hold:         w,
+		Services:     w,
 		Alarm:        alarm{w},
 		Explain:      w.explain,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
@@ -293,7 +294,7 @@ func target(r web.Route) string {
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	const (
-		anybody  = "nobody bad machine:none machine:alerts machine:metrics machine:read manager deployment infrastructure security support roleless"
+		anybody  = "nobody bad machine:none machine:alerts machine:metrics machine:read machine:signals manager deployment infrastructure security support roleless"
 		people   = "manager deployment infrastructure security support roleless"
 		marked   = "manager deployment infrastructure security support"
 		readers  = "machine:read " + people
@@ -341,7 +342,12 @@ func TestPermissions(t *testing.T) {
 		"GET /api/v1/targets/metadata":            readers,
 		"GET /api/v1/rules":                       readers,
 		"GET /api/v1/alerts":                      readers,
-		"GET /api/v1/status/buildinfo":            readers,
+		"GET /api/ops/v1/targets":                 readers,
+		"GET /api/ops/v1/targets/{id}":            readers,
+
+		"GET /api/ops/v1/services/{name}/gate":     readers,
+		"POST /api/ops/v1/services/{name}/signals": "machine:signals " + marked,
+		"GET /api/v1/status/buildinfo":             readers,
 	}
 	for _, r := range setUp(t).server.Routes() {
 		name := r.Method + " " + r.Path
@@ -626,5 +632,5 @@ func TestDocumentedBodies(t *testing.T) {
 		rec := w.call("manager", r.Method, target(r), body)
 		require.Equal(t, http.StatusOK, rec.Code, "%s: %s", r.Path, rec.Body)
 	}
-	require.Len(t, w.done(), 10)
+	require.Len(t, w.done(), 11)
 }
