@@ -170,22 +170,22 @@ func (c *Client) Target(ctx context.Context, id string) (watchbill.TargetStatus,
 func (c *Client) Gate(ctx context.Context, service string) (watchbill.Gate, error) {
 	var g watchbill.Gate
 	err := c.do(ctx, http.MethodGet, "/api/ops/v1/services/"+url.PathEscape(service)+"/gate", nil, &g)
-	if closed, ok := errors.AsType[closedGate](err); ok {
+	if closed, ok := errors.AsType[closedGateError](err); ok {
 		return closed.Gate, nil
 	}
 	return g, err
 }
 
-// closedGate is an answer with the status of a conflict.
-type closedGate struct{ watchbill.Gate }
+// closedGateError is an answer with the status of a conflict.
+type closedGateError struct{ watchbill.Gate }
 
-func (closedGate) Error() string { return "the gate is closed" }
+func (closedGateError) Error() string { return "the gate is closed" }
 
 // asGate reads a closed gate out of an answer.
-func asGate(status int, text []byte) (closedGate, bool) {
+func asGate(status int, text []byte) (closedGateError, bool) {
 	var g watchbill.Gate
 	ok := status == http.StatusConflict && json.Unmarshal(text, &g) == nil && g.Service != "" && !g.Open && len(g.Reasons) > 0
-	return closedGate{g}, ok
+	return closedGateError{g}, ok
 }
 
 // PostSignals posts signals of a service.
