@@ -114,11 +114,14 @@ func (a *app) targetText(t watchbill.TargetStatus) {
 	fmt.Fprintf(a.stdout, "  objective    %s%% good over %s (%s)\n", t.Objective, t.Period, t.Kind)
 	fmt.Fprintf(a.stdout, "  good         %s over the period, %s now\n", share(t.Good), share(t.Current))
 	fmt.Fprintf(a.stdout, "  budget left  %s, gone in %s\n", share(t.BudgetLeft), gone(t))
-	data := "for all of the period"
-	if t.Warming {
-		data = "warming, since " + long(time.Duration(t.Since*float64(time.Second)))
+	data := "there is data for a whole period"
+	switch {
+	case t.Since == 0:
+		data = "there never was any data"
+	case t.Warming:
+		data = "warming: there is data since " + long(time.Duration(t.Since*float64(time.Second)))
 	}
-	fmt.Fprintf(a.stdout, "  data         %s of the period is covered; %s\n", coverage(t), data)
+	fmt.Fprintf(a.stdout, "  data         %s of the period is covered; %s\n", share(t.Coverage), data)
 	for _, b := range t.Burn {
 		fmt.Fprintf(a.stdout, "  burn %-7s %.4g\n", b.Window, b.Rate)
 	}
