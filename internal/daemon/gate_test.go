@@ -15,26 +15,26 @@ import (
 	"watchbill/internal/testkit"
 )
 
-// shopWindows is a catalogue for a period of an hour, and a target of 99 % over
+// shopWindows is a catalogue for a period of 20 minutes, and a target of 99 % over
 // it that freezes releases once nothing is left.
 const shopWindows = `
 apiVersion: sloth.slok.dev/v1
 kind: AlertWindows
 spec:
-  sloPeriod: 1h
+  sloPeriod: 20m
   page:
-    quick: {errorBudgetPercent: 20, shortWindow: 2m, longWindow: 5m}
-    slow: {errorBudgetPercent: 40, shortWindow: 3m, longWindow: 15m}
+    quick: {errorBudgetPercent: 40, shortWindow: 2m, longWindow: 5m}
+    slow: {errorBudgetPercent: 60, shortWindow: 3m, longWindow: 8m}
   ticket:
-    quick: {errorBudgetPercent: 60, shortWindow: 5m, longWindow: 30m}
-    slow: {errorBudgetPercent: 80, shortWindow: 10m, longWindow: 45m}
+    quick: {errorBudgetPercent: 70, shortWindow: 4m, longWindow: 10m}
+    slow: {errorBudgetPercent: 80, shortWindow: 5m, longWindow: 15m}
 ---
 apiVersion: watchbill/v1
 kind: Target
 service: checkout
 name: requests
 objective: 99
-window: {rolling: 1h}
+window: {rolling: 20m}
 indicator:
   events:
     bad: sum(rate(http_requests_total{code="500"}[{{.window}}]))
@@ -105,7 +105,7 @@ func TestTheGateIsClosedWhileABudgetIsExhausted(t *testing.T) {
 		require.True(t, g.Open, "a service that was never measured can be released for the first time")
 		require.Equal(t, []string{"checkout-requests: nothing was ever measured"}, g.Notes)
 
-		time.Sleep(10 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		g = gate()
 		require.True(t, g.Open)
 		require.Len(t, g.Notes, 1)
@@ -114,35 +114,36 @@ func TestTheGateIsClosedWhileABudgetIsExhausted(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, watchbill.TargetOK, status.State)
 		require.InDelta(t, 1, *status.BudgetLeft, 1e-9)
-		require.InDelta(t, 10.0/60, *status.Coverage, 0.02)
+		require.InDelta(t, 5.0/20, *status.Coverage, 0.07)
 		require.True(t, status.Warming)
 		require.Nil(t, status.ExhaustsIn)
 
-		// A fifth of all requests fail: 0.2*t/(0.01*3600 s) is 1 after three minutes.
-		checkout.Fail(0.2)
-		time.Sleep(90 * time.Second)
+		// One in twenty fails: 0.05*t/(0.01*1200 s) is 1 after four minutes.
+		checkout.Fail(0.05)
+		time.Sleep(2 * time.Minute)
 		status, err = frank.Target(t.Context(), "checkout-requests")
 		require.NoError(t, err)
 		require.Greater(t, *status.BudgetLeft, 0.0)
 		require.Less(t, *status.BudgetLeft, 1.0)
 		require.NotNil(t, status.ExhaustsIn)
-		time.Sleep(270 * time.Second)
+		time.Sleep(5 * time.Minute)
 		checkout.Fail(0)
 		g = gate()
 		require.False(t, g.Open)
 		require.Contains(t, kinds(g), "freeze")
 		require.Equal(t, "checkout-requests", g.Reasons[0].Subject)
-		require.Regexp(t, `^-\d+(\.\d+)?% of the error budget of 1h is left; its policy freezes releases at 0%$`, g.Reasons[0].Text)
+		require.Regexp(t, `^-\d+(\.\d+)?% of the error budget of 20m is left; its policy freezes releases at 0%$`, g.Reasons[0].Text)
 		require.Contains(t, kinds(g), "incident", "the burn paged meanwhile")
 		all, err := frank.Targets(t.Context(), "checkout")
 		require.NoError(t, err)
 		require.Len(t, all, 1)
 		require.Equal(t, watchbill.TargetFrozen, all[0].State)
 
-		// Two minutes before the first error leaves the hour it is still so.
-		time.Sleep(54 * time.Minute)
-		require.Equal(t, "freeze", kinds(gate()), "the incident is over, the budget is not back")
-		time.Sleep(10 * time.Minute)
+		// Twenty minutes after the first error the last ones still count; then they
+		// have left the period.
+		time.Sleep(11 * time.Minute)
+		require.Equal(t, "freeze", kinds(gate()), "of the incident only a sev3 is left")
+		time.Sleep(13 * time.Minute)
 		g = gate()
 		require.True(t, g.Open, kinds(g))
 
@@ -170,10 +171,10 @@ func TestTheGateIsClosedWhileABudgetIsExhausted(t *testing.T) {
 func TestMaintenanceMutesAndIsExcluded(t *testing.T) {
 	pipenet.Warm(t.Context())
 	synctest.Test(t, func(t *testing.T) {
-		until(time.Date(2026, 11, 24, 1, 30, 0, 0, time.UTC)) // 02:30 in Madrid
+		until(time.Date(2026, 11, 24, 1, 55, 0, 0, time.UTC)) // 02:55 in Madrid
 		w, checkout, phone := shop(t, `
 maintenance:
-  - {name: patching, reason: kernel updates, services: [checkout], cron: "0 3 * * tue", duration: 20m, tz: Europe/Madrid, exclude: true}
+  - {name: patching, reason: kernel updates, services: [checkout], cron: "0 3 * * tue", duration: 10m, tz: Europe/Madrid, exclude: true}
 `)
 		w.Start()
 		defer w.Stop()
@@ -185,22 +186,22 @@ maintenance:
 		}
 		until(time.Date(2026, 11, 24, 2, 0, 1, 0, time.UTC))
 		checkout.Fail(1)
-		time.Sleep(10 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		g := gate()
 		require.Equal(t, "maintenance", kinds(g))
-		require.Equal(t, "it is worked on: kernel updates until 2026-11-24T02:20:00Z", g.Reasons[0].Text)
-		require.Equal(t, time.Date(2026, 11, 24, 2, 20, 0, 0, time.UTC), g.Reasons[0].Until)
+		require.Equal(t, "it is worked on: kernel updates until 2026-11-24T02:10:00Z", g.Reasons[0].Text)
+		require.Equal(t, time.Date(2026, 11, 24, 2, 10, 0, 0, time.UTC), g.Reasons[0].Until)
 		status, err := frank.Target(t.Context(), "checkout-requests")
 		require.NoError(t, err)
 		require.Equal(t, []string{"patching"}, status.Excluded)
 		checkout.Fail(0)
-		until(time.Date(2026, 11, 24, 2, 25, 0, 0, time.UTC))
+		until(time.Date(2026, 11, 24, 2, 14, 0, 0, time.UTC))
 		require.Empty(t, phone.Pages())
 		g = gate()
 		require.True(t, g.Open, kinds(g))
 		status, err = frank.Target(t.Context(), "checkout-requests")
 		require.NoError(t, err)
-		require.InDelta(t, 1, *status.BudgetLeft, 1e-9, "ten minutes of an outage cost nothing")
+		require.InDelta(t, 1, *status.BudgetLeft, 1e-9, "five minutes of an outage cost nothing")
 
 		checkout.Fail(1)
 		time.Sleep(2 * time.Minute)
@@ -217,7 +218,7 @@ func TestMaintenanceThatEndsTooEarlyPages(t *testing.T) {
 		until(time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC))
 		w, _, phone := shop(t, `
 maintenance:
-  - {name: move, services: [db], start: "2026-11-24 10:00", end: "2026-11-24 10:30", tz: Europe/Madrid}
+  - {name: move, services: [db], start: "2026-11-24 10:00", end: "2026-11-24 10:10", tz: Europe/Madrid}
 `)
 		w.Start()
 		defer w.Stop()
@@ -239,12 +240,12 @@ maintenance:
 		require.NoError(t, frank.PostAlerts(t.Context(), []watchbill.Alert{alert("payments")}))
 		synctest.Wait()
 		require.Len(t, phone.Pages(), 1, "nobody works on payments")
-		until(time.Date(2026, 11, 24, 9, 29, 59, 0, time.UTC))
+		until(time.Date(2026, 11, 24, 9, 9, 59, 0, time.UTC))
 		before := len(phone.Pages())
 		for _, p := range phone.Pages() {
 			require.Equal(t, "payments", p.Labels["service"])
 		}
-		until(time.Date(2026, 11, 24, 9, 30, 0, 0, time.UTC))
+		until(time.Date(2026, 11, 24, 9, 10, 0, 0, time.UTC))
 		pages := phone.Pages()[before:]
 		found := false
 		for _, p := range pages {
