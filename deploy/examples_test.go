@@ -52,6 +52,30 @@ func TestSmall(t *testing.T) {
 	require.Empty(t, problems)
 }
 
+// TestTargets holds what the example of the targets says of maintenance.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Load("examples/targets/watchbill.yaml", noEnv)
+	require.NoError(t, err)
+	require.Len(t, cfg.Targets.Targets, 16)
+	require.Len(t, cfg.Targets.Maintenance, 2)
+	patching, reindex := cfg.Targets.Maintenance[0], cfg.Targets.Maintenance[1]
+	require.Equal(t, "0 2 * * sun", patching.Cron)
+	require.Equal(t, 2*time.Hour, patching.Duration)
+	require.Equal(t, "Europe/Madrid", patching.Zone.String())
+	require.True(t, patching.Mute)
+	require.True(t, patching.Exclude)
+	require.Equal(t, time.Date(2026, 12, 1, 21, 0, 0, 0, time.UTC), reindex.Start, "22:00 in Madrid")
+	require.Equal(t, time.Date(2026, 12, 2, 3, 0, 0, 0, time.UTC), reindex.End)
+	require.True(t, reindex.Concerns("search", ""))
+	require.Len(t, cfg.Router.Maintenance, 2)
+	require.Equal(t, "patching", cfg.Router.Maintenance[0].Name)
+	until, running := cfg.Router.Maintenance[0].Running(time.Date(2026, 11, 29, 1, 30, 0, 0, time.UTC))
+	require.True(t, running)
+	require.Equal(t, time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC), until.UTC())
+	require.Len(t, cfg.Targets.Exclusions(time.Now()), 3, "payments' target, and both of search")
+}
+
 // line returns the number at the end of "watchbill.yaml:41".
 func line(t *testing.T, cfg *config.Config, path string) string {
 	t.Helper()

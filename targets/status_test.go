@@ -193,6 +193,7 @@ func TestMaintenanceRuns(t *testing.T) {
 	require.NoError(t, err)
 	nights := targets.Maintenance{Cron: "0 2 * * sun", Duration: 2 * time.Hour, Zone: madrid}
 	daily := targets.Maintenance{Cron: "30 23 * * *", Duration: time.Hour}
+	spring := targets.Maintenance{Cron: "30 2 * * *", Duration: time.Hour, Zone: madrid}
 	overlapping := targets.Maintenance{Cron: "*/10 8 * * *", Duration: 25 * time.Minute}
 	at := func(s string) time.Time {
 		x, err := time.Parse(time.RFC3339, s)
@@ -211,6 +212,8 @@ func TestMaintenanceRuns(t *testing.T) {
 		{nights, "2026-06-07T00:00:00Z", "2026-06-07T02:00:00Z"}, // 02:00 in summer
 		{nights, "2026-11-28T01:30:00Z", ""},                     // a Saturday
 		{daily, "2026-11-29T00:15:00Z", "2026-11-29T00:30:00Z"},  // over midnight
+		{spring, "2026-03-28T01:40:00Z", "2026-03-28T02:30:00Z"},
+		{spring, "2026-03-29T01:40:00Z", ""}, // there is no 02:30 on that day
 		{overlapping, "2026-11-29T08:05:00Z", "2026-11-29T08:25:00Z"},
 		{overlapping, "2026-11-29T08:55:00Z", "2026-11-29T09:15:00Z"},
 		{overlapping, "2026-11-29T09:15:00Z", ""},

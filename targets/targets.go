@@ -4,11 +4,11 @@
 //
 // # Input
 //
-// [Parse] reads files of two kinds, several documents to a file: Sloth's
-// "version: prometheus/v1" specifications, and Sloth's "kind: AlertWindows"
-// catalogues. A key that is not known is a mistake, a query without {{.window}}
-// is a mistake, and every query must be valid PromQL once its window is filled
-// in. SLI plugins run foreign Go code and are refused by name.
+// [Parse] reads files of several documents: our own "kind: Target", OpenSLO v1,
+// Sloth's "version: prometheus/v1" specifications, and Sloth's "kind:
+// AlertWindows" catalogues. But for OpenSLO, a key that is not known is a mistake
+// and so is a query without {{.window}}. Every query must be valid PromQL once its
+// window is filled in. SLI plugins run foreign Go code and are refused by name.
 //
 // # The arithmetic
 //
@@ -68,6 +68,14 @@
 // exports its counters and stays silent; a service that is gone does not. As
 // that is what a total failure looks like from outside, the alert pages if the
 // target's page alerts are enabled, else it is a ticket.
+//
+// # Asking
+//
+// [Outlooks] says before anything runs what each target will alert on, with the
+// numbers that stand in its rules. [Config.Statuses] reads what the rules
+// recorded. [Gate] decides over that, incidents and maintenance whether a service
+// may be released. [Config.Exclusions] and [Config.CalendarBudgets] are samples
+// that the caller has to append regularly, as no rule can know them.
 package targets
 
 import (
