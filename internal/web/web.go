@@ -79,6 +79,7 @@ type Options struct {
 	Acts         Acts
 	Silences     Silences
 	Hold         Hold
+	Heartbeats   Heartbeats
 	Alarm        Alarm
 	Explain      func(ctx context.Context, labels watchbill.Labels, at time.Time) (any, error)
 	Runbook      func(name string) ([]byte, bool)
@@ -160,7 +161,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.queryRoutes(read)...)
+	}, append(s.heartbeatRoutes(read), s.queryRoutes(read)...)...)
 }
 
 func (n Need) person() Need {
