@@ -99,6 +99,7 @@ type Record struct {
 	Since   time.Time     `json:"since"` // when it was first configured
 	Success time.Time     `json:"success,omitzero"`
 	Fail    time.Time     `json:"fail,omitzero"`
+	Failed  bool          `json:"failed,omitempty"`      // the last run that ended did so badly
 	Exit    int           `json:"exit_status,omitempty"` // of the last fail
 	Start   time.Time     `json:"start,omitzero"`        // of the run that has not ended; zero: none
 	Run     string        `json:"run,omitempty"`         // of that start
@@ -123,10 +124,11 @@ func (r Record) After(p Ping) Record {
 		r.Took, r.Start, r.Run = p.Took, time.Time{}, ""
 	}
 	switch {
-	case p.Kind == Success && p.At.After(r.Success):
-		r.Success, r.Excused = p.At, time.Time{}
-	case p.Kind == Fail && p.At.After(r.Fail):
-		r.Fail, r.Exit = p.At, p.Exit
+	case end && p.At.Before(latest(r.Success, r.Fail)):
+	case p.Kind == Success:
+		r.Success, r.Failed, r.Excused = p.At, false, time.Time{}
+	case p.Kind == Fail:
+		r.Fail, r.Failed, r.Exit = p.At, true, p.Exit
 	case p.Kind == Start && p.At.After(r.Start):
 		r.Start, r.Run = p.At, p.Run
 	}
@@ -200,7 +202,7 @@ func Decide(h Heartbeat, r Record, now time.Time) Verdict {
 		v.Limit, unfinished = latest(v.Limit, heard), latest(unfinished, heard)
 	}
 	switch {
-	case r.Fail.After(r.Success):
+	case r.Failed:
 		v.State, v.Since = StateFailed, r.Fail
 	case running && unfinished.Before(v.Limit) && !now.Before(unfinished):
 		v.State, v.Since = StateUnfinished, unfinished
