@@ -94,17 +94,18 @@ const (
 	ScopeAlerts  Scope = "alerts"  // push alerts
 	ScopeMetrics Scope = "metrics" // read /metrics
 	ScopeRead    Scope = "read"    // read the API
+	ScopeWrite   Scope = "write"   // write series
 )
 
 // Scopes returns every scope.
-func Scopes() []Scope { return []Scope{ScopeAlerts, ScopeMetrics, ScopeRead} }
+func Scopes() []Scope { return []Scope{ScopeAlerts, ScopeMetrics, ScopeRead, ScopeWrite} }
 
-// ParseScope reads "alerts", "metrics" or "read".
+// ParseScope reads "alerts", "metrics", "read" or "write".
 func ParseScope(s string) (Scope, error) {
 	if scope := Scope(s); slices.Contains(Scopes(), scope) {
 		return scope, nil
 	}
-	return "", watchbill.Invalidf("use alerts, metrics or read", "%q is not a scope", s)
+	return "", watchbill.Invalidf("use alerts, metrics, read or write", "%q is not a scope", s)
 }
 
 // Token is what is stored of a token: everything but the secret.
@@ -229,7 +230,7 @@ func (a *Auth) validate(spec Spec) error {
 		return watchbill.Invalidf("leave the scopes out, or make a machine's token instead",
 			"a person's token carries no scopes: the matrix decides what %s may do", spec.Person)
 	case spec.Person == "" && len(spec.Scopes) == 0:
-		return watchbill.Invalidf("name a person, or give scopes: alerts, metrics, read",
+		return watchbill.Invalidf("name a person, or give scopes: alerts, metrics, read, write",
 			"the token would belong to nobody and be good for nothing")
 	}
 	for _, s := range spec.Scopes {

@@ -199,6 +199,7 @@ func (b *builder) build() {
 	b.prometheus()
 	b.targetFiles()
 	b.heartbeats()
+	b.writers()
 	b.watch()
 	b.assemble()
 }

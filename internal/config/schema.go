@@ -20,6 +20,7 @@ type sections struct {
 	Probes       probesSection      `yaml:"probes"`
 	Query        querySection       `yaml:"query"`
 	Heartbeats   []heartbeatEntry   `yaml:"heartbeats"`
+	Sources      []sourceEntry      `yaml:"sources"`
 	Targets      []text             `yaml:"targets"`
 	Services     []serviceEntry     `yaml:"services"`
 	Roles        rolesSection       `yaml:"roles"`

@@ -214,6 +214,7 @@ func (d *Daemon) web() *web.Server {
 		Probe:        d.collector.Probes(),
 		Metrics:      promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{Registry: d.registry}),
 		Query:        d.collector.API(),
+		Write:        d.collector.Write,
 		Logger:       d.o.Logger,
 	})
 }

@@ -88,6 +88,7 @@ type Options struct {
 	Metrics      http.Handler
 	Probe        http.Handler
 	Query        http.Handler // Prometheus' API, below /api/v1
+	Write        func(w http.ResponseWriter, r *http.Request, source string)
 	Logger       *slog.Logger
 }
 
@@ -121,6 +122,7 @@ type Need struct {
 	Open     bool
 	Activity watchbill.ActivityID
 	Manager  bool // only the manager role
+	Machine  bool // no person, whatever the matrix says
 	Scope    auth.Scope
 }
 
@@ -215,6 +217,9 @@ func (s *Server) admit(c *call, need Need) error {
 		}
 		return watchbill.Errorf(watchbill.CodeDenied, "make one with: watchbill token create --scope …, or use a person's token",
 			"the token of %s does not allow %s %s", id.Machine, c.Method, c.URL.Path)
+	}
+	if need.Machine {
+		return watchbill.Errorf(watchbill.CodeDenied, "make a machine's token with: watchbill token create --scope …", "%s %s is for machines", c.Method, c.URL.Path)
 	}
 	m := s.o.Matrix()
 	if need.Manager && !id.Person.Holds(m.Manager) {
