@@ -111,7 +111,7 @@ func newWriteStats(reg prometheus.Registerer) (*writeStats, error) {
 			Name: "watchbill_remote_write_series", Help: "Series that a source wrote within the last hour.",
 		}, []string{"source"}),
 		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "watchbill_remote_write_last_success_timestamp_seconds", Help: "When a request of a source was last stored whole.",
+			Name: "watchbill_remote_write_last_success_timestamp_seconds", Help: "When a request of a source was last stored whole; before the first, since when it is expected.",
 		}, []string{"source"}),
 	}
 	for _, m := range []prometheus.Collector{s.requests, s.samples, s.refused, s.series, s.last} {
@@ -120,6 +120,18 @@ func newWriteStats(reg prometheus.Registerer) (*writeStats, error) {
 		}
 	}
 	return s, nil
+}
+
+// begin expects a source. What a rate is taken of begins at zero.
+func (s *writeStats) begin(source string) {
+	s.series.WithLabelValues(source).Set(0)
+	s.samples.WithLabelValues(source)
+	s.last.WithLabelValues(source).SetToCurrentTime()
+	for _, reason := range []string{
+		refusedOrder, refusedSeries, refusedSamples, refusedRate, refusedLabels, refusedForeign, refusedReserved, refusedBody,
+	} {
+		s.refused.WithLabelValues(source, reason)
+	}
 }
 
 // drop forgets a source.
@@ -163,7 +175,7 @@ func (i *intake) set(cfg []WriteSource) {
 		known := old[s.Name]
 		if known == nil {
 			known = &writer{seen: map[uint64]int64{}}
-			i.stats.series.WithLabelValues(s.Name).Set(0)
+			i.stats.begin(s.Name)
 		}
 		known.set(s.withDefaults(), cfg)
 		now[s.Name] = known
