@@ -2,6 +2,7 @@ package collector
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,17 +63,11 @@ type WriteSource struct {
 }
 
 func (s WriteSource) withDefaults() WriteSource {
-	for _, d := range []struct {
-		value    *int
-		fallback int
-	}{
-		{&s.Series, DefaultWriteSeries}, {&s.Samples, DefaultWriteSamples}, {&s.Rate, DefaultWriteRate},
-		{&s.SeriesLabels, DefaultWriteLabels}, {&s.LabelBytes, DefaultWriteLabelBytes},
-	} {
-		if *d.value == 0 {
-			*d.value = d.fallback
-		}
-	}
+	s.Series = cmp.Or(s.Series, DefaultWriteSeries)
+	s.Samples = cmp.Or(s.Samples, DefaultWriteSamples)
+	s.Rate = cmp.Or(s.Rate, DefaultWriteRate)
+	s.SeriesLabels = cmp.Or(s.SeriesLabels, DefaultWriteLabels)
+	s.LabelBytes = cmp.Or(s.LabelBytes, DefaultWriteLabelBytes)
 	return s
 }
 
@@ -240,7 +235,7 @@ func (i *intake) serve(w *shortened, r *http.Request, s *writer) {
 	if err != nil {
 		code := http.StatusBadRequest
 		reason := refusedBody
-		if over, ok := errors.AsType[overLimit](err); ok {
+		if over, ok := errors.AsType[overError](err); ok {
 			code, reason = http.StatusRequestEntityTooLarge, over.reason
 		}
 		refuse(code, reason, "%v", err)
@@ -273,7 +268,7 @@ func measure(body []byte, v2 bool, cfg WriteSource) (samples int, err error) {
 		return 0, fmt.Errorf("the body is not compressed with snappy: %w", err)
 	}
 	if size > maxWriteDecoded {
-		return 0, overLimit{refusedBody, fmt.Sprintf("the body is over %d MB when decompressed: lower max_samples_per_send", maxWriteDecoded>>20)}
+		return 0, overError{refusedBody, fmt.Sprintf("the body is over %d MB when decompressed: lower max_samples_per_send", maxWriteDecoded>>20)}
 	}
 	text, err := snappy.Decode(nil, body)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -147,7 +148,7 @@ type filtered struct{ storage.Appendable }
 
 // Appender implements [storage.Appendable].
 func (f filtered) Appender(ctx context.Context) storage.Appender {
-	b := ctx.Value(batchKey{}).(*batch) //nolint:forcetypeassert // serve is the only way in
+	b, _ := ctx.Value(batchKey{}).(*batch) // serve, the only way in, puts it there
 	return &filter{Appender: f.Appendable.Appender(ctx), batch: b}
 }
 
@@ -191,7 +192,7 @@ func (f *filter) series(ref storage.SeriesRef, l labels.Labels) error {
 		return nil
 	}
 	cfg := f.source.now.Load()
-	if name := l.Get(labels.MetricName); strings.HasPrefix(name, "watchbill_") {
+	if name := l.Get(model.MetricNameLabel); strings.HasPrefix(name, "watchbill_") {
 		return refusal{refusedReserved, fmt.Sprintf("%.100s: names that begin with watchbill_ are watchbill's own", name)}
 	}
 	count := l.Len()
@@ -213,7 +214,7 @@ func (f *filter) series(ref storage.SeriesRef, l labels.Labels) error {
 		return err
 	}
 	if count > cfg.SeriesLabels {
-		return refusal{refusedLabels, fmt.Sprintf("%.100s has %d labels; %d are allowed", l.Get(labels.MetricName), count, cfg.SeriesLabels)}
+		return refusal{refusedLabels, fmt.Sprintf("%.100s has %d labels; %d are allowed", l.Get(model.MetricNameLabel), count, cfg.SeriesLabels)}
 	}
 	b := labels.NewBuilder(l)
 	for name, value := range cfg.Labels {

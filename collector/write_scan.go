@@ -7,10 +7,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// overLimit says which limit a request is over.
-type overLimit struct{ reason, text string }
+// overError says which limit a request is over.
+type overError struct{ reason, text string }
 
-func (o overLimit) Error() string { return o.text }
+func (o overError) Error() string { return o.text }
 
 // tally counts what a message would become in memory, without decoding it: two
 // bytes of it may become a hundred.
@@ -24,9 +24,9 @@ type tally struct {
 // prompb/types.proto and prompb/io/prometheus/write/v2/types.proto of Prometheus.
 // Zero is a field that the version does not have.
 type shape struct {
-	series, metadata, symbols            protowire.Number // of the message
-	labels, samples, histos, exemplars   protowire.Number // of a series
-	exemplarLabels, negative, positive   protowire.Number // of an exemplar, and the spans of a histogram
+	series, metadata, symbols          protowire.Number // of the message
+	labels, samples, histos, exemplars protowire.Number // of a series
+	exemplarLabels, negative, positive protowire.Number // of an exemplar, and the spans of a histogram
 }
 
 func shapeOf(v2 bool) shape {
@@ -41,7 +41,7 @@ func shapeOf(v2 bool) shape {
 func scanWrite(msg []byte, v2 bool, cfg WriteSource) (samples int, err error) {
 	t, s := &tally{cfg: cfg}, shapeOf(v2)
 	err = fields(msg, func(n protowire.Number, part []byte) error {
-		switch n {
+		switch n { //nolint:exhaustive // numbers, not kinds
 		case s.series:
 			t.series++
 			if err := t.timeSeries(part, s); err != nil {
@@ -61,7 +61,7 @@ func scanWrite(msg []byte, v2 bool, cfg WriteSource) (samples int, err error) {
 
 func (t *tally) timeSeries(msg []byte, s shape) error {
 	return fields(msg, func(n protowire.Number, part []byte) error {
-		switch n {
+		switch n { //nolint:exhaustive // numbers, not kinds
 		case s.labels:
 			t.labels++
 		case s.samples:
@@ -92,11 +92,11 @@ func (t *tally) check() error {
 	most := t.cfg.Samples
 	switch {
 	case t.samples > most || t.series > most:
-		return overLimit{refusedSamples, fmt.Sprintf("the request has more than %d samples or series: lower max_samples_per_send, or raise limits.samples", most)}
+		return overError{refusedSamples, fmt.Sprintf("the request has more than %d samples or series: lower max_samples_per_send, or raise limits.samples", most)}
 	case t.labels > most*t.cfg.SeriesLabels:
-		return overLimit{refusedLabels, fmt.Sprintf("the request has more than %d labels", most*t.cfg.SeriesLabels)}
+		return overError{refusedLabels, fmt.Sprintf("the request has more than %d labels", most*t.cfg.SeriesLabels)}
 	case t.metadata > most || t.symbols > 8*most+64 || t.others > most:
-		return overLimit{refusedSamples, fmt.Sprintf("the request has more metadata or symbols than %d samples need", most)}
+		return overError{refusedSamples, fmt.Sprintf("the request has more metadata or symbols than %d samples need", most)}
 	}
 	return nil
 }

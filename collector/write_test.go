@@ -315,17 +315,25 @@ func gauge(t *testing.T, reg *prometheus.Registry, name string) prometheus.Colle
 // the labels of its source.
 func FuzzWrite(f *testing.F) {
 	now := time.Now()
-	f.Add(v1Body(f, one(now, 1, "__name__", "up", "job", "shop")), false)
-	f.Add(v1Body(f, one(now, math.NaN(), "job", "shop"), one(now.Add(time.Hour), 1, "__name__", "up", "site", "x", "job", "a", "job", "b")), false)
+	v1 := func(series ...prompb.TimeSeries) []byte {
+		msg, err := snappy.Decode(nil, v1Body(f, series...))
+		require.NoError(f, err)
+		return msg
+	}
+	f.Add(v1(one(now, 1, "__name__", "up", "job", "shop")), false, true)
+	f.Add(v1(one(now, math.NaN(), "job", "shop"), one(now.Add(time.Hour), 1, "__name__", "up", "site", "x", "job", "a", "job", "b")), false, true)
 	msg, err := (&writev2.Request{Symbols: []string{"", "__name__", "up"}, Timeseries: []writev2.TimeSeries{
 		{LabelsRefs: []uint32{1, 2}, Samples: []writev2.Sample{{Value: 1, Timestamp: now.UnixMilli()}}, Exemplars: []writev2.Exemplar{{LabelsRefs: []uint32{9}}}},
 		{LabelsRefs: []uint32{7, 7, 7}, Histograms: []writev2.Histogram{{Schema: 99, PositiveSpans: []writev2.BucketSpan{{Offset: -1, Length: 1 << 31}}}}},
 	}}).Marshal()
 	require.NoError(f, err)
-	f.Add(snappy.Encode(nil, msg), true)
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f}, false)
+	f.Add(msg, true, true)
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f}, false, false)
 	i := takingIn(f)
-	f.Fuzz(func(t *testing.T, body []byte, v2 bool) {
+	f.Fuzz(func(t *testing.T, body []byte, v2, compress bool) {
+		if compress {
+			body = snappy.Encode(nil, body)
+		}
 		contentType := "application/x-protobuf"
 		if v2 {
 			contentType = v2Type

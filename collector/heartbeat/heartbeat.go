@@ -260,7 +260,7 @@ func Alert(h Heartbeat, r Record, v Verdict, evidence []byte) watchbill.Alert {
 		last = "its last success was at " + stamp(r.Success)
 	}
 	a := watchbill.Labels{"value": last}
-	switch v.State {
+	switch v.State { //nolint:exhaustive // the bad ones; those that are well have no alert
 	case StateFailed:
 		l["alertname"] = "HeartbeatFailed"
 		a["summary"] = h.Name + " failed"

@@ -41,18 +41,18 @@ const MaxPingBody = 10_000
 type HeartbeatView struct {
 	Name        string            `json:"name"`
 	State       string            `json:"state"`
-	Since       time.Time         `json:"since"`                 // when it came into the state
-	Schedule    string            `json:"schedule"`              // "every 1h", or a crontab's line and its zone
-	Grace       string            `json:"grace"`                 // as a duration, "5m"
-	Due         time.Time         `json:"due"`                   // when the next success is expected
-	Limit       time.Time         `json:"limit"`                 // when its absence is an alert
-	LastSeen    time.Time         `json:"last_seen,omitzero"`    // the last ping of any kind
+	Since       time.Time         `json:"since"`              // when it came into the state
+	Schedule    string            `json:"schedule"`           // "every 1h", or a crontab's line and its zone
+	Grace       string            `json:"grace"`              // as a duration, "5m"
+	Due         time.Time         `json:"due"`                // when the next success is expected
+	Limit       time.Time         `json:"limit"`              // when its absence is an alert
+	LastSeen    time.Time         `json:"last_seen,omitzero"` // the last ping of any kind
 	LastSuccess time.Time         `json:"last_success,omitzero"`
-	Took        string            `json:"took,omitempty"`        // how long the last run took
-	Configured  time.Time         `json:"configured"`            // since when it is expected
-	Labels      map[string]string `json:"labels,omitempty"`      // of its alerts
-	Pings       []HeartbeatPing   `json:"pings,omitempty"`       // the last ones, newest first; of a single heartbeat only
-	Evidence    string            `json:"evidence,omitempty"`    // what the last ping carried; of a single heartbeat only
+	Took        string            `json:"took,omitempty"`     // how long the last run took
+	Configured  time.Time         `json:"configured"`         // since when it is expected
+	Labels      map[string]string `json:"labels,omitempty"`   // of its alerts
+	Pings       []HeartbeatPing   `json:"pings,omitempty"`    // the last ones, newest first; of a single heartbeat only
+	Evidence    string            `json:"evidence,omitempty"` // what the last ping carried; of a single heartbeat only
 }
 
 // HeartbeatPing is one ping.
