@@ -100,10 +100,8 @@ func (i *intake) refused(reason string) float64 {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if l.GetValue() == reason {
-					return m.GetCounter().GetValue()
-				}
+			if l := m.GetLabel(); l[0].GetValue() == reason && l[1].GetValue() == "madrid" { // by name: reason, source
+				return m.GetCounter().GetValue()
 			}
 		}
 	}
