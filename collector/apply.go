@@ -30,11 +30,12 @@ type prepared struct {
 	self        bool
 	probes      probe.Config
 	query       QueryConfig
+	sources     []WriteSource
 }
 
 // prepare checks everything about a configuration without touching anything.
 func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, error) {
-	p := prepared{self: cfg.Self, probes: cfg.Probes, query: cfg.Query.withDefaults(), retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
+	p := prepared{sources: cfg.Sources, self: cfg.Self, probes: cfg.Probes, query: cfg.Query.withDefaults(), retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
 	if p.retention <= 0 {
 		p.retention = defaultRetention
 	}
@@ -115,10 +116,18 @@ func discoveries(prom *config.Config, opts []config_util.HTTPClientOption) (map[
 	return out, errors.Join(errs...)
 }
 
+// window is how far back samples are taken.
+func (p prepared) window() time.Duration {
+	if len(p.sources) == 0 {
+		return 0
+	}
+	return WriteWindow
+}
+
 // apply makes a checked configuration the running one.
 func (c *Collector) apply(p prepared) error {
 	retention := config.TSDBRetentionConfig{Time: model.Duration(p.retention)}
-	p.prom.StorageConfig.TSDBConfig = &config.TSDBConfig{Retention: &retention}
+	p.prom.StorageConfig.TSDBConfig = &config.TSDBConfig{Retention: &retention, OutOfOrderTimeWindow: p.window().Milliseconds()}
 	if err := c.db.ApplyConfig(p.prom); err != nil {
 		return fmt.Errorf("apply retention: %w", err)
 	}
@@ -130,6 +139,7 @@ func (c *Collector) apply(p prepared) error {
 	}
 	global := p.prom.GlobalConfig
 	c.probes.Set(p.probes)
+	c.intake.set(p.sources)
 	c.selfOn.Store(p.self)
 	c.selfEvery.Store(int64(global.ScrapeInterval))
 	c.offset.Store(int64(global.RuleQueryOffset))

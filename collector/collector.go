@@ -63,6 +63,13 @@
 // points a series with 400, each with Prometheus' body. What writes,
 // administers or shows the configuration is not for mounting.
 //
+// # Remote write
+//
+// [Collector.Write] takes series from Prometheus servers that cannot be scraped
+// from here, by Prometheus' own handler behind a filter: Config.Sources says who may
+// write, which labels their series get, and how much. With sources, samples up to
+// [WriteWindow] old are taken, in any order.
+//
 // # Bubbles
 //
 // Everything runs inside a testing/synctest bubble with Options.DialContext on
@@ -151,6 +158,7 @@ type Collector struct {
 	// api answers queries, within the limits of the present configuration.
 	api        atomic.Pointer[queryAPI]
 	queryStats *queryStats
+	intake     *intake
 	// stopDiscovery ends discovery and stopEval what is left of evaluation.
 	stopDiscovery, stopEval context.CancelFunc
 	stopSelf                context.CancelFunc
@@ -186,7 +194,7 @@ func New(cfg Config, o Options) (*Collector, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.db, err = tsdb.Open(o.Dir, o.Logger.With("component", "tsdb"), o.Registerer, storeOptions(p.retention), nil)
+	c.db, err = tsdb.Open(o.Dir, o.Logger.With("component", "tsdb"), o.Registerer, storeOptions(p), nil)
 	if err != nil {
 		return nil, watchbill.Errorf(watchbill.CodeUnavailable,
 			"check that the folder is writable, has space, and that no other watchbill uses it",
@@ -219,10 +227,11 @@ func (c *Collector) dialer(network config_util.DialContextFunc) config_util.Dial
 func (c *Collector) Probes() http.Handler { return c.probes }
 
 // storeOptions are the options of the database.
-func storeOptions(retention time.Duration) *tsdb.Options {
+func storeOptions(p prepared) *tsdb.Options {
 	opts := tsdb.DefaultOptions()
-	opts.RetentionDuration = retention.Milliseconds()
-	opts.MaxBlockDuration = max(retention/10, 2*time.Hour).Milliseconds()
+	opts.RetentionDuration = p.retention.Milliseconds()
+	opts.MaxBlockDuration = max(p.retention/10, 2*time.Hour).Milliseconds()
+	opts.OutOfOrderTimeWindow = p.window().Milliseconds()
 	opts.WALCompression = compression.Snappy
 	return opts
 }
@@ -238,6 +247,9 @@ func (c *Collector) build(o Options, p prepared) error {
 	c.engine = promql.NewEngine(opts)
 	var err error
 	if c.queryStats, err = newQueryStats(o.Registerer); err != nil {
+		return err
+	}
+	if c.intake, err = newIntake(c, o.Registerer); err != nil {
 		return err
 	}
 	sd, err := discovery.CreateAndRegisterSDMetrics(o.Registerer)

@@ -28,6 +28,8 @@ type Config struct {
 	Probes probe.Config
 	// Query bounds what the query API may use.
 	Query QueryConfig
+	// Sources are those who may write series.
+	Sources []WriteSource
 	// ExternalURL is the daemon's own address, for the links of alerts.
 	ExternalURL string
 }

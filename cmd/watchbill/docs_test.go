@@ -123,6 +123,8 @@ func who(n web.Need) string {
 	}
 	people := "any person"
 	switch {
+	case n.Machine:
+		return fmt.Sprintf("machines with the scope `%s`", n.Scope)
 	case n.Manager:
 		people = "the manager"
 	case n.Activity != "":

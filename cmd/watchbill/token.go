@@ -64,7 +64,7 @@ func (a *app) tokenCreate() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&person, "person", "", "`NAME` of the person whose token it is, as under people: in the configuration")
-	f.StringSliceVar(&scopes, "scope", nil, "`SCOPE` of a machine's token: alerts, metrics, read or signals; may be repeated")
+	f.StringSliceVar(&scopes, "scope", nil, "`SCOPE` of a machine's token: alerts, metrics, read, signals or write; may be repeated")
 	f.DurationVar(&ttl, "ttl", 0, "`DURATION` for which it is valid, like 720h (default: auth.token_ttl of the configuration)")
 	f.StringVar(&out, "out", "", "`FILE` to write it to, readable by you alone, instead of printing it")
 	return c

@@ -95,17 +95,18 @@ const (
 	ScopeMetrics Scope = "metrics" // read /metrics
 	ScopeRead    Scope = "read"    // read the API
 	ScopeSignals Scope = "signals" // post signals of services, such as test results
+	ScopeWrite   Scope = "write"   // write series
 )
 
 // Scopes returns every scope.
-func Scopes() []Scope { return []Scope{ScopeAlerts, ScopeMetrics, ScopeRead, ScopeSignals} }
+func Scopes() []Scope { return []Scope{ScopeAlerts, ScopeMetrics, ScopeRead, ScopeSignals, ScopeWrite} }
 
-// ParseScope reads "alerts", "metrics" or "read".
+// ParseScope reads the name of a scope, as [Scopes] returns them.
 func ParseScope(s string) (Scope, error) {
 	if scope := Scope(s); slices.Contains(Scopes(), scope) {
 		return scope, nil
 	}
-	return "", watchbill.Invalidf("use alerts, metrics, read or signals", "%q is not a scope", s)
+	return "", watchbill.Invalidf("use alerts, metrics, read, signals or write", "%q is not a scope", s)
 }
 
 // Token is what is stored of a token: everything but the secret.
@@ -230,7 +231,7 @@ func (a *Auth) validate(spec Spec) error {
 		return watchbill.Invalidf("leave the scopes out, or make a machine's token instead",
 			"a person's token carries no scopes: the matrix decides what %s may do", spec.Person)
 	case spec.Person == "" && len(spec.Scopes) == 0:
-		return watchbill.Invalidf("name a person, or give scopes: alerts, metrics, read, signals",
+		return watchbill.Invalidf("name a person, or give scopes: alerts, metrics, read, signals, write",
 			"the token would belong to nobody and be good for nothing")
 	}
 	for _, s := range spec.Scopes {

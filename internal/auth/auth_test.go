@@ -129,7 +129,7 @@ func TestCreateRefuses(t *testing.T) {
 		"person with scopes":  {Spec{Name: "x", Person: "ana", Scopes: []Scope{ScopeRead}}, "a person's token carries no scopes"},
 		"nobody":              {Spec{Name: "x"}, "would belong to nobody and be good for nothing; name a person"},
 		"unknown person":      {Spec{Name: "x", Person: "eve"}, `there is no person "eve"; use the name of somebody under people:`},
-		"unknown scope":       {Spec{Name: "x", Scopes: []Scope{"root"}}, `"root" is not a scope; use alerts, metrics, read or signals`},
+		"unknown scope":       {Spec{Name: "x", Scopes: []Scope{"root"}}, `"root" is not a scope; use alerts, metrics, read, signals or write`},
 		"time in the past":    {Spec{Name: "x", Person: "ana", TTL: -time.Second}, "a token cannot be valid for -1s"},
 		"practically forever": {Spec{Name: "x", Person: "ana", TTL: MaxTTL + 1}, "use a time up to 732 days"},
 	} {
@@ -407,7 +407,7 @@ func TestParseScope(t *testing.T) {
 		require.Equal(t, s, got)
 	}
 	_, err := ParseScope("Read")
-	require.ErrorContains(t, err, `"Read" is not a scope; use alerts, metrics, read or signals`)
+	require.ErrorContains(t, err, `"Read" is not a scope; use alerts, metrics, read, signals or write`)
 }
 
 func FuzzParseHeader(f *testing.F) {

@@ -16,6 +16,7 @@ import (
 
 	"watchbill"
 	"watchbill/collector"
+	"watchbill/collector/heartbeat"
 	"watchbill/escalation"
 	"watchbill/incident"
 	"watchbill/internal/auth"
@@ -50,6 +51,7 @@ type Config struct {
 	Services []watchbill.Service
 
 	Collector  collector.Config
+	Heartbeats heartbeat.Config
 	Targets    targets.Config
 	Router     router.Config
 	Escalation escalation.Config
@@ -196,6 +198,8 @@ func (b *builder) build() {
 	b.rosters()
 	b.prometheus()
 	b.targetFiles()
+	b.heartbeats()
+	b.writers()
 	b.watch()
 	b.assemble()
 }

@@ -19,6 +19,8 @@ type sections struct {
 	RuleFiles    []text             `yaml:"rule_files"`
 	Probes       probesSection      `yaml:"probes"`
 	Query        querySection       `yaml:"query"`
+	Heartbeats   []heartbeatEntry   `yaml:"heartbeats"`
+	Sources      []sourceEntry      `yaml:"sources"`
 	Targets      []text             `yaml:"targets"`
 	Services     []serviceEntry     `yaml:"services"`
 	Roles        rolesSection       `yaml:"roles"`

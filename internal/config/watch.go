@@ -150,20 +150,25 @@ func (b *builder) address(entry *yaml.Node, plain, file text) watchdog.Secret {
 	return watchdog.NewSecret(plain.v)
 }
 
-// secretFile reads a secret from its file. One that is not there is a doubt,
-// since a configuration is also checked where its secrets are not.
+// secretFile reads a secret from its file.
 func (b *builder) secretFile(file text) watchdog.Secret {
 	if !file.given() {
 		return watchdog.Secret{}
 	}
+	return watchdog.NewSecret(b.secretText(file))
+}
+
+// secretText reads a secret from its file. One that is not there is a doubt,
+// since a configuration is also checked where its secrets are not.
+func (b *builder) secretText(file text) string {
 	content, err := b.read(b.resolve(file.n, filepath.FromSlash(b.expandEnv(file.n))))
 	if err != nil {
 		b.warn(file.n, "make it before the daemon starts", "%s cannot be read: %v", file.v, err)
-		return watchdog.Secret{}
+		return ""
 	}
 	secret := strings.TrimSpace(string(content))
 	if secret == "" {
 		b.warn(file.n, "write the secret into it", "%s is empty", file.v)
 	}
-	return watchdog.NewSecret(secret)
+	return secret
 }

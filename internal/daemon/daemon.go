@@ -89,6 +89,8 @@ type Daemon struct {
 	wakeTimer chan struct{}
 	watch     *watch
 	signals   *signals
+
+	heartbeats *heartbeats
 }
 
 // build makes the rooms of a configuration. It touches nothing that runs.
@@ -150,6 +152,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
+	d.heartbeats = newHeartbeats(d.flow, cfg.Heartbeats, d.registry)
 	if d.watch, err = newWatch(cfg, d); err != nil {
 		return nil, err
 	}
@@ -201,7 +204,8 @@ func (d *Daemon) web() *web.Server {
 	return web.New(web.Options{
 		Authenticate: d.auth.Authenticate,
 		Matrix:       func() watchbill.Matrix { return d.rooms.Load().matrix },
-		Receive:      d.flow.Receive,
+		Receive:      d.heartbeats.receive,
+		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,
 		Acts:         d.flow,
 		Silences:     d.flow,
@@ -215,6 +219,7 @@ func (d *Daemon) web() *web.Server {
 		Probe:        d.collector.Probes(),
 		Metrics:      promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{Registry: d.registry}),
 		Query:        d.collector.API(),
+		Write:        d.collector.Write,
 		Logger:       d.o.Logger,
 	})
 }
@@ -254,6 +259,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 	})
 	part("collector", func() error { return d.collect(ctx) })
+	// Before the timers: what was raised before a stop is renewed before it ends.
+	if _, err := d.heartbeats.round(ctx); err != nil {
+		d.o.Logger.ErrorContext(ctx, "cannot look at heartbeats yet", "err", err)
+	}
+	part("heartbeats", func() error { d.heartbeats.run(ctx); return nil })
 	part("timers", func() error { d.timers(ctx); return nil })
 	part("pages", func() error { return d.worker.Run(ctx) })
 	stopAlarm := d.watch.run(ctx, part)
@@ -340,6 +350,7 @@ func (d *Daemon) replace() error {
 	d.stats.responses.configure(cfg.Targets, cfg.Services)
 	d.worker.Reload(r.notifier)
 	d.watch.reload(cfg)
+	d.heartbeats.reload(cfg.Heartbeats)
 	d.wake(store.News{Pages: true, Due: time.Now()})
 	return nil
 }

@@ -27,8 +27,9 @@ import (
 
 // The loops that must go round for a page to leave.
 const (
-	loopTimers = "timers"
-	loopPages  = "pages"
+	loopTimers     = "timers"
+	loopPages      = "pages"
+	loopHeartbeats = "heartbeats"
 )
 
 // From when on something is wrong.
@@ -160,7 +161,7 @@ func (d *Daemon) pulse() (*watchdog.Pulse, error) {
 		return nil, watchbill.Errorf(watchbill.CodeInvalid, "write WatchdogSec=30 into the unit", "systemd's watchdog cannot be used: %v", err)
 	}
 	if every == 0 {
-		return watchdog.NewPulse(0, nil, loopTimers, loopPages), nil
+		return watchdog.NewPulse(0, nil, loopTimers, loopPages, loopHeartbeats), nil
 	}
 	if every < 30*time.Second {
 		d.o.Logger.Warn("WatchdogSec is too short: idle loops go round every ten seconds; write 30", "watchdog_sec", every)
@@ -170,7 +171,7 @@ func (d *Daemon) pulse() (*watchdog.Pulse, error) {
 			d.o.Logger.Warn("systemd's watchdog could not be told", "err", err)
 		}
 	}
-	return watchdog.NewPulse(every, feed, loopTimers, loopPages), nil
+	return watchdog.NewPulse(every, feed, loopTimers, loopPages, loopHeartbeats), nil
 }
 
 // run starts what watches. The returned function stops the alarm, which goes
@@ -272,7 +273,7 @@ func (w *watch) around(now time.Time) []watchdog.Finding {
 	}
 	began := time.Unix(0, w.began.Load())
 	h := &w.d.flow.health
-	for loop, does := range map[string]string{loopTimers: "fires timers", loopPages: "sends pages"} {
+	for loop, does := range map[string]string{loopTimers: "fires timers", loopPages: "sends pages", loopHeartbeats: "looks at heartbeats"} {
 		age := h.pulse.Age(loop, now, began)
 		w.m.loops.WithLabelValues(loop).Set(age.Seconds())
 		if age > stoppedLoop {

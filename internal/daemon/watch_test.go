@@ -284,6 +284,8 @@ func TestOurRulesUseMetricsThatExist(t *testing.T) {
 	}
 	require.Greater(t, len(names), 15)
 	guard(t, nil, func(t *testing.T, g *guarded) {
+		g.edit("\ndeadman:", "\nsources: [{name: edge, kind: remote_write, labels: {site: edge}}]\ndeadman:")
+		require.NoError(t, g.frank.Reload(t.Context()))
 		g.post(disk(), time.Hour)
 		g.sleep(6 * time.Minute)
 		metrics := g.scrape()
@@ -293,6 +295,19 @@ func TestOurRulesUseMetricsThatExist(t *testing.T) {
 		for _, inc := range g.incidents() {
 			require.NotEqual(t, "watchbill", inc.Service, inc.Title)
 		}
+	})
+}
+
+// A site that was to write its series, and does not, is told of.
+func TestASourceThatIsSilentPages(t *testing.T) {
+	guard(t, nil, func(t *testing.T, g *guarded) {
+		g.edit("\ndeadman:", "\nsources: [{name: edge, kind: remote_write, labels: {site: edge}}]\ndeadman:")
+		require.NoError(t, g.frank.Reload(t.Context()))
+		g.sleep(10*time.Minute - time.Second)
+		require.Empty(t, g.incidents())
+		g.sleep(35 * time.Second)
+		require.Equal(t, "Nothing that edge wrote was stored for ten minutes", g.incidents()[0].Title)
+		require.NotEmpty(t, g.phone.Pages())
 	})
 }
 

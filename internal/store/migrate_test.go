@@ -10,11 +10,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
 
 	_ "watchbill/internal/golden" // the flag -update
@@ -101,6 +101,9 @@ func writeGolden(t *testing.T, version int64, file string) {
 	require.NoError(t, err)
 	exec(`INSERT INTO silence (id, ends_at, body) VALUES ('s', ?, ?)`, unix(goldenTime().Add(time.Hour)), body)
 	exec(`INSERT INTO token (id, hash, body) VALUES ('t', 'hash', '{}')`)
+	if version >= 5 {
+		exec(`INSERT INTO expected_heartbeat (name, body, evidence) VALUES ('backup', '{"since": "2026-11-22T03:15:00Z"}', x'6f6b')`)
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -118,9 +121,9 @@ func TestGoldenStores(t *testing.T) {
 	t.Parallel()
 	entries, err := migrations.ReadDir("migrations")
 	require.NoError(t, err)
-	for i, entry := range entries {
-		version := int64(i + 1)
-		require.True(t, strings.HasPrefix(entry.Name(), fmt.Sprintf("%05d_", version)))
+	for _, entry := range entries {
+		version, err := goose.NumericComponent(entry.Name())
+		require.NoError(t, err)
 		file := filepath.Join("testdata", fmt.Sprintf("schema-%05d.db.gz", version))
 		if _, err := os.Stat(file); err != nil && flag.Lookup("update").Value.String() == "true" {
 			writeGolden(t, version, file)
@@ -136,13 +139,13 @@ func TestGoldenStores(t *testing.T) {
 			plain, err := io.ReadAll(z)
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(path, plain, 0o600))
-			checkGolden(t, path)
-			checkGolden(t, path) // and once more, now that it is of the newest schema
+			checkGolden(t, path, version)
+			checkGolden(t, path, version) // and once more, now that it is of the newest schema
 		})
 	}
 }
 
-func checkGolden(t *testing.T, path string) {
+func checkGolden(t *testing.T, path string, version int64) {
 	s, err := Open(t.Context(), path)
 	require.NoError(t, err)
 	require.NoError(t, s.Check(t.Context()))
@@ -176,6 +179,9 @@ func checkGolden(t *testing.T, path string) {
 		require.Len(t, silences, 1)
 		_, found, err := tx.Token("hash")
 		require.True(t, found)
+		require.NoError(t, err)
+		beats, err := tx.HeartbeatRows()
+		require.Equal(t, version >= 5, len(beats) == 1)
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {

@@ -1,6 +1,10 @@
 package web
 
-import "net/http"
+import (
+	"net/http"
+
+	"watchbill/internal/auth"
+)
 
 // queryRoutes are those paths of Prometheus' HTTP API that only read, for
 // Grafana's Prometheus data source and promtool. What writes or administers a
@@ -10,6 +14,7 @@ func (s *Server) queryRoutes(read Need) []Route {
 		"List series: match[], start, end, limit"
 	const names, format, exemplars = "List label names: match[], start, end, limit", "Format an expression: query", "List exemplars: query, start, end"
 	return []Route{
+		{"POST", "/api/v1/write", Need{Scope: auth.ScopeWrite, Machine: true}, "Write series, as Prometheus' remote write 1.0 and 2.0; the token's name is that of the source", s.write},
 		{"GET", "/api/v1/query", read, instant, s.query},
 		{"POST", "/api/v1/query", read, instant, s.query},
 		{"GET", "/api/v1/query_range", read, span, s.query},
@@ -30,6 +35,12 @@ func (s *Server) queryRoutes(read Need) []Route {
 		{"GET", "/api/v1/alerts", read, "List the alerts of the rules that are pending or firing", s.query},
 		{"GET", "/api/v1/status/buildinfo", read, "The version of Prometheus whose engine this is", s.query},
 	}
+}
+
+// write hands a remote-write request on, with the name of its source.
+func (s *Server) write(w http.ResponseWriter, c call) error {
+	s.o.Write(w, c.Request, c.id.Machine)
+	return nil
 }
 
 // query hands a request to Prometheus' API.

@@ -81,6 +81,7 @@ type Options struct {
 	Silences     Silences
 	Hold         Hold
 	Services     Services
+	Heartbeats   Heartbeats
 	Alarm        Alarm
 	Explain      func(ctx context.Context, labels watchbill.Labels, at time.Time) (any, error)
 	Runbook      func(name string) ([]byte, bool)
@@ -89,6 +90,7 @@ type Options struct {
 	Metrics      http.Handler
 	Probe        http.Handler
 	Query        http.Handler // Prometheus' API, below /api/v1
+	Write        func(w http.ResponseWriter, r *http.Request, source string)
 	Logger       *slog.Logger
 }
 
@@ -122,6 +124,7 @@ type Need struct {
 	Open     bool
 	Activity watchbill.ActivityID
 	Manager  bool // only the manager role
+	Machine  bool // no person, whatever the matrix says
 	Scope    auth.Scope
 }
 
@@ -162,7 +165,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.serviceRoutes(read), s.queryRoutes(read))
+	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.queryRoutes(read))
 }
 
 func (n Need) person() Need {
@@ -216,6 +219,9 @@ func (s *Server) admit(c *call, need Need) error {
 		}
 		return watchbill.Errorf(watchbill.CodeDenied, "make one with: watchbill token create --scope …, or use a person's token",
 			"the token of %s does not allow %s %s", id.Machine, c.Method, c.URL.Path)
+	}
+	if need.Machine {
+		return watchbill.Errorf(watchbill.CodeDenied, "make a machine's token with: watchbill token create --scope …", "%s %s is for machines", c.Method, c.URL.Path)
 	}
 	m := s.o.Matrix()
 	if need.Manager && !id.Person.Holds(m.Manager) {
