@@ -196,6 +196,7 @@ func (b *builder) build() {
 	b.rosters()
 	b.prometheus()
 	b.targetFiles()
+	b.foreignRules()
 	b.watch()
 	b.assemble()
 }

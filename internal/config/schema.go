@@ -19,6 +19,10 @@ type sections struct {
 	RuleFiles    []text             `yaml:"rule_files"`
 	Probes       probesSection      `yaml:"probes"`
 	Query        querySection       `yaml:"query"`
+	Limits       limitsSection      `yaml:"limits"`
+	Vanishing    vanishingSection   `yaml:"vanishing"`
+	Logs         []logsEntry        `yaml:"logs"`
+	Prometheus   engineSection      `yaml:"prometheus"`
 	Targets      []text             `yaml:"targets"`
 	Services     []serviceEntry     `yaml:"services"`
 	Roles        rolesSection       `yaml:"roles"`
