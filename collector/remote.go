@@ -38,7 +38,7 @@ const (
 )
 
 // Server is an existing Prometheus server, or one that speaks its HTTP API, such
-// as Mimir and Thanos. See docs/design/0006-existing-engine.md.
+// as Mimir and Thanos. See docs/design/0004-existing-engine.md.
 type Server struct {
 	URL     *url.URL // nil for none
 	Tenant  string   // header X-Scope-OrgID; empty for none
@@ -315,16 +315,16 @@ var errResult = errors.New("the result cannot be used")
 
 // query asks for an expression at an instant. Samples have the time of the
 // evaluation, as from the embedded engine.
-func (s *remote) query(ctx context.Context, expr string, at time.Time) (promql.Vector, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+func (r *remote) query(ctx context.Context, expr string, at time.Time) (promql.Vector, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	select {
-	case s.free <- struct{}{}:
-		defer func() { <-s.free }()
+	case r.free <- struct{}{}:
+		defer func() { <-r.free }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("other queries take all the time there is: %w", ctx.Err())
 	}
-	value, _, _, err := s.api.Query(ctx, expr, at, v1.WithTimeout(s.cfg.Timeout))
+	value, _, _, err := r.api.Query(ctx, expr, at, v1.WithTimeout(r.cfg.Timeout))
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // without the address, in which a secret may stand

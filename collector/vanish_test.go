@@ -1,6 +1,7 @@
 package collector_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -10,8 +11,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"context"
 
 	"github.com/stretchr/testify/require"
 
@@ -77,7 +76,7 @@ func listing(targets ...string) string {
 func names(in *inbox) []string {
 	last := map[string]received{}
 	for _, a := range in.all() {
-		last[string(a.Labels["alertname"]+" "+a.Labels["service"]+strings.TrimPrefix(a.Labels["metric"], "up"))] = a
+		last[a.Labels["alertname"]+" "+a.Labels["service"]+strings.TrimPrefix(a.Labels["metric"], "up")] = a
 	}
 	var out []string
 	for name, a := range last {

@@ -67,11 +67,21 @@ func (c *client) ask(ctx context.Context, expr string, at time.Time) ([]point, e
 		if deadline, ok := ctx.Deadline(); !b.Ongoing() || ok && time.Until(deadline) <= wait {
 			return nil, err // more telling than that the time is over
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, wait) {
 			return nil, err
-		case <-time.After(wait):
 		}
+	}
+}
+
+// sleep waits; it reports whether ctx did not end meanwhile.
+func sleep(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 

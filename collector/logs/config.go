@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -65,7 +66,7 @@ func ParseURL(text string) (urlutil.URLValue, error) {
 		return u, err
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return u, fmt.Errorf("it is no http or https address")
+		return u, errors.New("it is no http or https address")
 	}
 	return u, nil
 }

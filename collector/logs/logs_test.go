@@ -58,7 +58,7 @@ func TestRoundsAreSpread(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
 	seen := map[time.Duration]bool{}
-	for _, record := range strings.Split("abcdefghij", "") {
+	for record := range strings.SplitSeq("abcdefghij", "") {
 		q := Query{Record: record, Interval: time.Minute}
 		at := q.next("auth", now)
 		require.Equal(t, at, q.next("auth", at.Add(-1)))
