@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 
 	"watchbill"
+	"watchbill/collector/logs"
 	"watchbill/collector/probe"
 )
 
@@ -25,17 +27,22 @@ type prepared struct {
 	discovery   map[string]discovery.Configs
 	files       []string
 	groups      map[string]*rulefmt.RuleGroups
+	local       map[string]bool // rule files that are evaluated here in any case
 	retention   time.Duration
 	externalURL *url.URL
 	self        bool
 	probes      probe.Config
 	query       QueryConfig
 	sources     []WriteSource
+	limits      Limits
+	scrapes     []*config.ScrapeConfig
+	logs        logs.Config
+	remote      *remote
 }
 
 // prepare checks everything about a configuration without touching anything.
 func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, error) {
-	p := prepared{sources: cfg.Sources, self: cfg.Self, probes: cfg.Probes, query: cfg.Query.withDefaults(), retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}}
+	p := prepared{sources: cfg.Sources, self: cfg.Self, probes: cfg.Probes, query: cfg.Query.withDefaults(), retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}, local: map[string]bool{}}
 	if p.retention <= 0 {
 		p.retention = defaultRetention
 	}
@@ -47,12 +54,25 @@ func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, err
 		return p, err
 	}
 	p.prom.SetDirectory(cfg.Dir)
+	limited(p.prom)
+	p.limits = cfg.Limits
 	if p.discovery, err = discoveries(p.prom, httpOpts); err != nil {
+		return p, err
+	}
+	p.logs = cfg.Logs
+	if err := logs.Check(cfg.Logs, httpOpts); err != nil {
+		return p, watchbill.Invalidf("check the files of its http_config", "%v", err)
+	}
+	if p.remote, err = newRemote(cfg, httpOpts); err != nil {
+		return p, err
+	}
+	files, err := p.ruleFiles(cfg)
+	if err != nil {
 		return p, err
 	}
 	every := time.Duration(p.prom.GlobalConfig.EvaluationInterval)
 	var errs []error
-	for _, f := range cfg.Rules {
+	for _, f := range files {
 		if slices.Contains(p.files, f.Name) {
 			errs = append(errs, watchbill.Invalidf("name each rule file once", "the rule file %s is there twice", f.Name))
 			continue
@@ -63,10 +83,28 @@ func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, err
 		}
 		if groups != nil {
 			p.files = append(p.files, f.Name)
+			p.local[f.Name] = f.here()
 			p.groups[f.Name] = &rulefmt.RuleGroups{Groups: schedule(groups.Groups, every)}
 		}
 	}
 	return p, errors.Join(errs...)
+}
+
+// ruleFiles are the rule files of a configuration, with those that are made here.
+func (p *prepared) ruleFiles(cfg Config) ([]RuleFile, error) {
+	var err error
+	if p.scrapes, err = p.prom.GetScrapeConfigs(); err != nil {
+		return nil, watchbill.Invalidf("check scrape_config_files", "read scrape_configs: %v", err)
+	}
+	files := slices.Clone(cfg.Rules)
+	if cfg.Vanishing.Alerts && len(p.scrapes) > 0 {
+		f, err := vanishFile(cfg.Vanishing, p.scrapes, cfg.Rules)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
 }
 
 // loadPrometheus reads scrape configurations.
@@ -140,12 +178,18 @@ func (c *Collector) apply(p prepared) error {
 	global := p.prom.GlobalConfig
 	c.probes.Set(p.probes)
 	c.intake.set(p.sources)
+	if err := c.logs.Set(p.logs); err != nil {
+		return fmt.Errorf("apply logs: %w", err)
+	}
+	c.remote.set(p.remote)
+	c.limits.set(p.limits.SeriesPerJob)
+	c.jobs.set(context.Background(), p.scrapes, time.Now())
 	c.selfOn.Store(p.self)
 	c.selfEvery.Store(int64(global.ScrapeInterval))
 	c.offset.Store(int64(global.RuleQueryOffset))
 	c.sender.origin.Store(&origin{externalURL: p.externalURL.String(), labels: global.ExternalLabels.Map()})
-	c.loader.set(p.groups, time.Duration(global.EvaluationInterval))
-	if err := c.rules.Update(time.Duration(global.EvaluationInterval), p.files, global.ExternalLabels, p.externalURL.String(), nil); err != nil {
+	c.loader.set(p.groups, p.local, time.Duration(global.EvaluationInterval))
+	if err := c.rules.Update(time.Duration(global.EvaluationInterval), p.files, global.ExternalLabels, p.externalURL.String(), c.evaluate); err != nil {
 		return fmt.Errorf("apply rules: %w", err)
 	}
 	if old := c.api.Load(); old == nil || old.cfg != p.query || c.current.externalURL.String() != p.externalURL.String() {

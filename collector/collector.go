@@ -105,6 +105,7 @@ import (
 	"github.com/prometheus/prometheus/util/compression"
 
 	"watchbill"
+	"watchbill/collector/logs"
 	"watchbill/collector/probe"
 )
 
@@ -145,6 +146,10 @@ type Collector struct {
 	engine    *promql.Engine
 	discovery *discovery.Manager
 	scrape    *scrape.Manager
+	limits    *jobLimit
+	jobs      *jobs
+	logs      *logs.Runner
+	remote    *remotes
 	rules     *rules.Manager
 	loader    *loader
 	sender    *sender
@@ -161,7 +166,7 @@ type Collector struct {
 	intake     *intake
 	// stopDiscovery ends discovery and stopEval what is left of evaluation.
 	stopDiscovery, stopEval context.CancelFunc
-	stopSelf                context.CancelFunc
+	stopSelf, stopJobs      context.CancelFunc
 
 	// mu is held by what changes the configuration or ends the collector, so
 	// that neither meets the other half-way.
@@ -185,6 +190,7 @@ func New(cfg Config, o Options) (*Collector, error) {
 		o.Registerer = prometheus.NewRegistry()
 	}
 	c := &Collector{logger: o.Logger, loader: &loader{}}
+	c.jobs = &jobs{c: c}
 	if o.Self != nil {
 		c.self = &self{c: c, from: o.Self}
 	}
@@ -262,18 +268,29 @@ func (c *Collector) build(o Options, p prepared) error {
 	if c.discovery == nil {
 		return errors.New("start discovery: its metrics are already registered")
 	}
+	if c.remote, err = newRemotes(o.Registerer, o.Logger); err != nil {
+		return err
+	}
+	c.logs, err = logs.New(logs.Options{Storage: c.db, Logger: o.Logger.With("component", "logs"), Registerer: o.Registerer, HTTP: c.http})
+	if err != nil {
+		return err
+	}
+	if c.limits, err = newJobLimit(c.db, o.Registerer); err != nil {
+		return err
+	}
 	c.scrape, err = scrape.NewManager(&scrape.Options{
 		DiscoveryReloadInterval:  model.Duration(delay),
 		DiscoveryReloadOnStartup: true,
 		HTTPClientOptions:        c.http,
-	}, o.Logger.With("component", "scrape"), nil, nil, c.db, o.Registerer)
+		PassMetadataInContext:    true, // jobLimit looks whose series they are
+	}, o.Logger.With("component", "scrape"), nil, nil, c.limits, o.Registerer)
 	if err != nil {
 		return fmt.Errorf("start scrape manager: %w", err)
 	}
 	c.rules = rules.NewManager(&rules.ManagerOptions{
 		NameValidationScheme:   model.UTF8Validation,
 		ExternalURL:            p.externalURL,
-		QueryFunc:              rules.EngineQueryFunc(c.engine, c.db),
+		QueryFunc:              c.remote.queryFunc(rules.EngineQueryFunc(c.engine, c.db)),
 		NotifyFunc:             c.sender.take,
 		Context:                evalCtx,
 		Appendable:             c.db,
@@ -349,6 +366,10 @@ func (c *Collector) start() {
 	})
 	c.running.Go(c.sender.run)
 	c.running.Go(c.rules.Run)
+	c.logs.Start()
+	jobsCtx, stopJobs := context.WithCancel(context.Background())
+	c.stopJobs = stopJobs
+	c.running.Go(func() { c.jobs.run(jobsCtx) })
 	if c.self != nil {
 		ctx, stop := context.WithCancel(context.Background())
 		c.stopSelf = stop
@@ -370,6 +391,12 @@ func (c *Collector) Close() error {
 	}
 	if c.stopSelf != nil {
 		c.stopSelf()
+	}
+	if c.stopJobs != nil {
+		c.stopJobs()
+	}
+	if c.logs != nil {
+		c.logs.Close()
 	}
 	if c.stopDiscovery != nil {
 		c.stopDiscovery()

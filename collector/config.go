@@ -3,6 +3,7 @@ package collector
 import (
 	"time"
 
+	"watchbill/collector/logs"
 	"watchbill/collector/probe"
 )
 
@@ -30,6 +31,14 @@ type Config struct {
 	Query QueryConfig
 	// Sources are those who may write series.
 	Sources []WriteSource
+	// Logs are the log queries. The rules about them are part of Rules already.
+	Logs logs.Config
+	// Server is an existing Prometheus server on which rules are evaluated.
+	Server Server
+	// Vanishing has alerts made about signals that are not there any more.
+	Vanishing Vanishing
+	// Limits bounds what scrapes may bring.
+	Limits Limits
 	// ExternalURL is the daemon's own address, for the links of alerts.
 	ExternalURL string
 }
@@ -38,6 +47,11 @@ type Config struct {
 type RuleFile struct {
 	Name    string
 	Content []byte
+	// Watch has series that vanish while alert rules of the file read them told, if
+	// Config.Vanishing is on.
+	Watch bool
+	// Here has the rules evaluated over the series here, also with Config.Server.
+	Here bool
 }
 
 // QueryConfig bounds what the query API may use. What is zero has its default.

@@ -136,13 +136,21 @@ type loader struct {
 
 	mu     sync.Mutex
 	groups map[string]*rulefmt.RuleGroups
+	local  map[string]bool // files whose rules are evaluated here in any case
 }
 
-func (l *loader) set(groups map[string]*rulefmt.RuleGroups, every time.Duration) {
+func (l *loader) set(groups map[string]*rulefmt.RuleGroups, local map[string]bool, every time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.groups = groups
+	l.groups, l.local = groups, local
 	l.interval.Store(int64(every))
+}
+
+// here reports whether the rules of a file are evaluated here in any case.
+func (l *loader) here(file string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.local[file]
 }
 
 // Load returns the groups of a rule file.

@@ -18,7 +18,7 @@ import (
 	"github.com/klauspost/compress/snappy"
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/prometheus/storage/remote"
+	promremote "github.com/prometheus/prometheus/storage/remote"
 )
 
 // Defaults and bounds of what a source may write.
@@ -158,7 +158,7 @@ func newIntake(c *Collector, reg prometheus.Registerer) (*intake, error) {
 	i.sources.Store(&map[string]*writer{})
 	// It logs each sample that it refuses, which is for the sender to know: the
 	// answer says it, and a metric counts it.
-	i.handler = remote.NewWriteHandler(slog.New(slog.DiscardHandler), reg, filtered{c.db},
+	i.handler = promremote.NewWriteHandler(slog.New(slog.DiscardHandler), reg, filtered{c.db},
 		remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType}, false, false, false)
 	return i, nil
 }

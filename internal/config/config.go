@@ -200,6 +200,7 @@ func (b *builder) build() {
 	b.targetFiles()
 	b.heartbeats()
 	b.writers()
+	b.foreignRules()
 	b.watch()
 	b.assemble()
 }

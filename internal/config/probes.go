@@ -235,7 +235,7 @@ func (b *builder) targetProbe(e targetProbe, seen map[string]*yaml.Node, global 
 	module := c.Modules[e.Module.v]
 	t := probe.Target{
 		Name: e.Name.v, Module: e.Module.v, Target: e.Target.v, Hostname: e.Hostname.v, Severity: e.Severity.or(probeSeverity),
-		Interval: cmp.Or(b.positive(e.Interval, "interval"), b.scrapeInterval(global)), Labels: b.targetLabels(e.Labels),
+		Interval: cmp.Or(b.positive(e.Interval, "interval"), b.scrapeInterval(global)), Labels: b.seriesLabels(e.Labels, "probe"),
 	}
 	if t.Interval < minProbe || t.Interval > maxProbe {
 		n := e.Node
@@ -254,13 +254,14 @@ func (b *builder) targetProbe(e targetProbe, seen map[string]*yaml.Node, global 
 	return t, len(b.problems) == before || len(b.problems[before:].Errors()) == 0
 }
 
-// targetLabels reads the labels of a target's series and alerts.
-func (b *builder) targetLabels(labels table[text]) map[string]string {
+// seriesLabels reads the labels of series and alerts. own are names that watchbill
+// sets itself, beside those of every scrape.
+func (b *builder) seriesLabels(labels table[text], own ...string) map[string]string {
 	out := map[string]string{}
 	for _, l := range labels {
 		name := l.Key.v
 		switch {
-		case slices.Contains([]string{"job", "instance", "probe", "severity"}, name) || strings.HasPrefix(name, "__"):
+		case slices.Contains(append([]string{"job", "instance", "severity"}, own...), name) || strings.HasPrefix(name, "__"):
 			advice := "remove it"
 			if name == "severity" {
 				advice = "write severity: beside labels: it is the alert's, not the series'"

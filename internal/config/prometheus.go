@@ -83,6 +83,7 @@ func (b *builder) prometheus() {
 	b.cfg.Collector.Prometheus = []byte(b.render(whole(global, jobs...)).text.String())
 	b.cfg.Collector.Dir = fullPath(b.loader.root)
 	b.ruleFiles()
+	b.pulled()
 	b.queries()
 }
 
@@ -119,18 +120,23 @@ func (b *builder) externalLabels(global *yaml.Node) {
 // ruleFiles reads the rule files.
 func (b *builder) ruleFiles() {
 	for _, pattern := range b.file.RuleFiles {
-		for _, path := range b.glob(pattern) {
-			content, err := b.read(path)
-			if err != nil {
-				b.problem(pattern.n, "make the file readable", "%s cannot be read: %v", b.relative(path), err)
-				continue
-			}
-			f := collector.RuleFile{Name: fullPath(path), Content: content}
-			b.cfg.Collector.Rules = append(b.cfg.Collector.Rules, f)
-			src := b.newSource(path, content)
-			for _, p := range collector.CheckRules(f) {
-				b.ruleProblem(src, p)
-			}
+		b.rulesOf(pattern, false)
+	}
+}
+
+// rulesOf reads the rule files of a pattern.
+func (b *builder) rulesOf(pattern text, here bool) {
+	for _, path := range b.glob(pattern) {
+		content, err := b.read(path)
+		if err != nil {
+			b.problem(pattern.n, "make the file readable", "%s cannot be read: %v", b.relative(path), err)
+			continue
+		}
+		f := collector.RuleFile{Name: fullPath(path), Content: content, Here: here, Watch: here || !b.file.Prometheus.URL.given()}
+		b.cfg.Collector.Rules = append(b.cfg.Collector.Rules, f)
+		src := b.newSource(path, content)
+		for _, p := range collector.CheckRules(f) {
+			b.ruleProblem(src, p)
 		}
 	}
 }

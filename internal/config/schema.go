@@ -21,6 +21,10 @@ type sections struct {
 	Query        querySection       `yaml:"query"`
 	Heartbeats   []heartbeatEntry   `yaml:"heartbeats"`
 	Sources      []sourceEntry      `yaml:"sources"`
+	Limits       limitsSection      `yaml:"limits"`
+	Vanishing    vanishingSection   `yaml:"vanishing"`
+	Logs         []logsEntry        `yaml:"logs"`
+	Prometheus   engineSection      `yaml:"prometheus"`
 	Targets      []text             `yaml:"targets"`
 	Services     []serviceEntry     `yaml:"services"`
 	Roles        rolesSection       `yaml:"roles"`

@@ -129,7 +129,7 @@ func TestClientOfPrometheus(t *testing.T) {
 	require.Len(t, ofTargets, 1)
 	rules, err := prom.Rules(ctx, nil)
 	require.NoError(t, err)
-	require.Len(t, rules.Groups, 2, "recording and alert rules are evaluated apart")
+	require.Len(t, rules.Groups, 3, "recording and alert rules are evaluated apart, and the job is watched")
 	alerts, err := prom.Alerts(ctx)
 	require.NoError(t, err)
 	require.Equal(t, v1.AlertStatePending, alerts.Alerts[0].State)
