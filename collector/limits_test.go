@@ -81,9 +81,10 @@ func TestATargetOverALimitIsDown(t *testing.T) {
 	long := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, text) }
 	}
-	labels := "thing{"
+	var labels strings.Builder
+	labels.WriteString("thing{")
 	for i := range 70 {
-		labels += fmt.Sprintf(`l%d="x",`, i)
+		labels.WriteString(fmt.Sprintf(`l%d="x",`, i))
 	}
 	for _, c := range []struct {
 		name, keys string
@@ -92,7 +93,7 @@ func TestATargetOverALimitIsDown(t *testing.T) {
 	}{
 		{"body, unpacked", "body_size_limit: 1MB", zipped, "prometheus_target_scrapes_exceeded_body_size_limit_total"},
 		{"samples", "sample_limit: 10", many(11), "prometheus_target_scrapes_exceeded_sample_limit_total"},
-		{"labels", "", long(labels + "} 1"), "prometheus_target_scrape_pool_exceeded_label_limits_total"},
+		{"labels", "", long(labels.String() + "} 1"), "prometheus_target_scrape_pool_exceeded_label_limits_total"},
 		{"length of a name", "", long(`thing{` + strings.Repeat("n", 257) + `="x"} 1`), "prometheus_target_scrape_pool_exceeded_label_limits_total"},
 		{"length of a value", "", long(`thing{n="` + strings.Repeat("v", 4097) + `"} 1`), "prometheus_target_scrape_pool_exceeded_label_limits_total"},
 		{"series of the job", "", many(101), "watchbill_scrapes_exceeded_series_limit_total"},

@@ -227,7 +227,7 @@ func TestWriteLimits(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, rec.Code)
 		require.Contains(t, rec.Body.String(), "3 samples were refused and 5 stored; the first: madrid wrote 5 series within an hour")
 		require.InDelta(t, 3, i.refused("series"), 0)
-		require.InDelta(t, 5, testutil.ToFloat64(gauge(t, i.reg, "watchbill_remote_write_series")), 0)
+		require.InDelta(t, 5, testutil.ToFloat64(gaugeOf(t, i.reg, "watchbill_remote_write_series")), 0)
 		time.Sleep(time.Minute)
 		require.Equal(t, http.StatusNoContent, i.v1("madrid", many(5, "s%d")...).Code, "those that it has go on")
 		time.Sleep(62 * time.Minute)
@@ -296,7 +296,7 @@ func spread(n int) prompb.TimeSeries {
 	return ts
 }
 
-func gauge(t *testing.T, reg *prometheus.Registry, name string) prometheus.Collector {
+func gaugeOf(t *testing.T, reg *prometheus.Registry, name string) prometheus.Collector {
 	t.Helper()
 	families, err := reg.Gather()
 	require.NoError(t, err)

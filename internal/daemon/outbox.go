@@ -146,7 +146,8 @@ func (w *work) refused(inc watchbill.Incident, out watchbill.Outcome, what strin
 	return w.save(&inc, w.event(watchbill.EventPageFailed, "refused: %s: %s; %s", what, out.Detail, then))
 }
 
-// fallBack hastens the person's next method, else the next step.
+// fallBack hastens the person's next method, else the next step, unless that
+// only repeats the last one.
 func (w *work) fallBack(inc watchbill.Incident, p watchbill.Page) (string, error) {
 	pages, err := w.tx.PagesOf(inc.ID)
 	if err != nil {
@@ -161,6 +162,9 @@ func (w *work) fallBack(inc watchbill.Incident, p watchbill.Page) (string, error
 	}
 	if inc.State != watchbill.StateOpen || inc.Generation != p.Generation {
 		return "no other way is left", nil
+	}
+	if p.Step+1 >= len(inc.Path.Steps) { // what repeats reaches the same people: it keeps its pace
+		return "the path goes on", nil
 	}
 	timers, err := w.tx.TimersOf(inc.ID)
 	if err != nil {
