@@ -217,6 +217,21 @@ func TestDamageIsTold(t *testing.T) {
 	}
 }
 
+// When nobody's receivers take a page the path runs to its last step at once, and
+// repeats that at its own pace, not as fast as it is refused.
+func TestRefusalsDoNotRace(t *testing.T) {
+	guard(t, nil, func(t *testing.T, g *guarded) {
+		g.phone.Answer(http.StatusForbidden)
+		g.post(disk(), time.Hour)
+		g.sleep(10 * time.Second)
+		require.Positive(t, g.rows("page WHERE step = 3"), "the last step of the matrix")
+		require.Zero(t, g.rows("page WHERE step > 3"))
+		g.sleep(15 * time.Minute)
+		require.Positive(t, g.rows("page WHERE step = 4"))
+		require.Zero(t, g.rows("page WHERE step > 4"))
+	})
+}
+
 // A page that no method of a person takes, and a configuration that cannot be
 // reloaded, are told on the second way.
 func TestRefusalsAndFailedReloadsAreTold(t *testing.T) {
