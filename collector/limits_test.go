@@ -84,7 +84,7 @@ func TestATargetOverALimitIsDown(t *testing.T) {
 	var labels strings.Builder
 	labels.WriteString("thing{")
 	for i := range 70 {
-		labels.WriteString(fmt.Sprintf(`l%d="x",`, i))
+		fmt.Fprintf(&labels, `l%d="x",`, i)
 	}
 	for _, c := range []struct {
 		name, keys string

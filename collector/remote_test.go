@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,22 +149,24 @@ func TestRulesThatReadBothSides(t *testing.T) {
 	t.Parallel()
 	cfg := remoteConfig(t)
 	require.Empty(t, collector.CheckServer(cfg))
-	for expr, mixed := range map[string]bool{
-		"errors:rate > 5 and on() lost":            true,
-		`{__name__=~"errors:rate|other"} and lost`: true,
-		`watchbill_thing + up`:                     true,
-		`errors:rate and ALERTS{alertname="Many"}`: false,
-		`lost and up`:                false,
-		`{job="x"} and lost`:         false,
-		`own_series and errors:rate`: false,
-		`time() - max_over_time(timestamp(errors:rate)[1h:1m])`: false,
-	} {
+	mixed := []string{
+		`errors:rate > 5 and on() lost`,
+		`{__name__=~"errors:rate|other"} and lost`,
+		`watchbill_thing + up`,
+	}
+	for _, expr := range append(mixed,
+		`errors:rate and ALERTS{alertname="Many"}`,
+		`lost and up`,
+		`{job="x"} and lost`,
+		`own_series and errors:rate`,
+		`time() - max_over_time(timestamp(errors:rate)[1h:1m])`,
+	) {
 		c := cfg
 		c.Server.Own = []string{"own_series"}
 		c.Rules = append(rule(remoteRules), collector.RuleFile{Name: "more.yaml", Content: fmt.Appendf(nil, "groups: [{name: g, rules: [{alert: A, expr: %q}]}]", expr)})
 		found := collector.CheckServer(c)
-		require.Equal(t, mixed, len(found) == 1, "%s: %v", expr, found)
-		if mixed {
+		require.Equal(t, slices.Contains(mixed, expr), len(found) == 1, "%s: %v", expr, found)
+		if len(found) > 0 {
 			require.Equal(t, "A", found[0].Rule)
 			require.Contains(t, found[0].Message, "let a recording rule fetch the second")
 		}
