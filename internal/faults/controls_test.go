@@ -31,9 +31,9 @@ var controls = []control{
 	{
 		name: "answer before commit",
 		edits: []edit{{
-			"internal/daemon/daemon.go", `Receive:\s+d\.flow\.Receive,`,
+			"internal/daemon/daemon.go", `Receive:\s+d\.heartbeats\.receive,`,
 			`Receive: func(ctx context.Context, source string, alerts []watchbill.Alert) error {
-				go d.flow.Receive(context.WithoutCancel(ctx), source, alerts)
+				go d.heartbeats.receive(context.WithoutCancel(ctx), source, alerts)
 				return nil
 			},`,
 		}},
