@@ -396,10 +396,14 @@ func TestResponseSpendsItsBudget(t *testing.T) {
 		}
 		s.count(add)
 	}}
-	fired, _ := s.play(phase{30 * time.Minute, false}, phase{2 * time.Hour, true})
+	s.every, s.fire, s.end = time.Minute, 72*time.Minute, 648*time.Minute
+	fired, ended := s.play(phase{30 * time.Minute, false}, phase{2 * time.Hour, true}, phase{11 * time.Hour, false})
 	// bad/total/0.05 * age/12h = 1, with x hours of half of them late after half
 	// an hour of none: (x/2)/(x+0.5)/0.05*(x+0.5)/12 = 1.
 	require.InDelta(t, 1.2, fired.Hours(), 0.2)
+	// Something is left again once 0.8 of the two hours are older than the period:
+	// 12h + 0.8h after they began, which is two hours before the third phase.
+	require.InDelta(t, 10.8, ended.Hours(), 0.2)
 }
 
 func TestLatencyTraps(t *testing.T) {
