@@ -14,6 +14,11 @@ import (
 	"watchbill/internal/daemon"
 )
 
+// collectAt is GOGC where the environment has none. The series take most of the
+// memory and live long; collecting twice as often as usual costs a percent of a
+// processor and saves a quarter of the memory.
+const collectAt = 50
+
 func (a *app) serve() *cobra.Command {
 	level := slog.LevelInfo
 	stopTimers := time.Duration(0)
@@ -27,6 +32,9 @@ func (a *app) serve() *cobra.Command {
 		Example: "  watchbill serve --config /etc/watchbill/watchbill.yaml",
 		Args:    args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if a.getenv("GOGC") == "" {
+				debug.SetGCPercent(collectAt)
+			}
 			logger := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 			d, err := daemon.New(c.Context(), daemon.Options{Load: a.load, Logger: logger, Terminal: a.stdout, Version: buildVersion(), StopTimersAfter: stopTimers})
 			if err != nil {

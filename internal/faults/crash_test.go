@@ -31,7 +31,7 @@ func crashMatrix(t *testing.T) {
 	died := 0
 	for point := range points {
 		calls := writes[point%len(writes)]
-		n := 1 + random.IntN(size(15, 60, 60))
+		n := 1 + random.IntN(size(40, 60, 60))
 		if point%4 == 0 {
 			n = 1 + random.IntN(12) // while it starts, with the very first migration among them
 		}
@@ -47,6 +47,7 @@ func crashMatrix(t *testing.T) {
 	}
 	require.Greater(t, died, points/3, "enough of the points must be reached, else this proves nothing")
 	r.serve()
+	require.NoError(t, r.post(alert("service-after-all", "1")), "it goes on")
 	for _, inc := range r.open() { // else it goes on for ever
 		if inc.ID%12 != 0 {
 			require.NoError(t, r.ack(inc.ID))
