@@ -316,8 +316,8 @@ func TestBenchSignals(t *testing.T) {
 	require.NoError(t, err, string(out))
 	var table strings.Builder
 	fmt.Fprintf(&table, "%d processors, %s, %s\n\n", runtime.NumCPU(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
-	watched(t, bin, &table)
-	evaluated(t, bin, &table)
+	t.Run("watched", func(t *testing.T) { watched(t, bin, &table) })
+	t.Run("evaluated", func(t *testing.T) { evaluated(t, bin, &table) })
 	fmt.Println(table.String())
 }
 
