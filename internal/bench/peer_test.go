@@ -130,17 +130,20 @@ func (s *server) cpu(t testing.TB) time.Duration {
 }
 
 // rss is the resident memory of a process, in MiB.
-func (s *server) rss(t testing.TB) float64 {
+func (s *server) rss(t testing.TB) float64 { return s.memory(t, "VmRSS") }
+
+// memory is a field of /proc/PID/status, in MiB; see proc(5).
+func (s *server) memory(t testing.TB, field string) float64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
 	require.NoError(t, err)
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, field+":"); ok {
 			kb, err := strconv.Atoi(strings.Fields(rest)[0])
 			require.NoError(t, err)
 			return float64(kb) / 1024
 		}
 	}
-	t.Fatal("no VmRSS")
+	t.Fatalf("no %s", field)
 	return 0
 }

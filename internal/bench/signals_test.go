@@ -154,11 +154,14 @@ func (s stack) cpu(t testing.TB) (sum time.Duration) {
 	return sum
 }
 
-func (s stack) rss(t testing.TB) (sum float64) {
+// rss is the resident memory of the programs in MiB, and how much of it is
+// mapped from files, such as the programs themselves.
+func (s stack) rss(t testing.TB) (all, files float64) {
 	for _, p := range s.programs {
-		sum += p.rss(t)
+		all += p.rss(t)
+		files += p.memory(t, "RssFile")
 	}
-	return sum
+	return all, files
 }
 
 func (s stack) disk(t testing.TB) (sum int64) {
@@ -281,8 +284,22 @@ func dashboard() []string {
 	}
 }
 
+// last is the newest value of a series.
+func (s stack) last(t testing.TB, query string) string {
+	series := s.get(t, query)
+	var one struct{ Values [][2]any }
+	require.NoError(t, json.Unmarshal(series[0], &one))
+	return fmt.Sprint(one.Values[len(one.Values)-1][1])
+}
+
 // ask runs a query and returns how long the answer took.
 func (s stack) ask(t testing.TB, query string) time.Duration {
+	begun := time.Now()
+	s.get(t, query)
+	return time.Since(begun)
+}
+
+func (s stack) get(t testing.TB, query string) []json.RawMessage {
 	now := time.Now()
 	values := url.Values{"query": {query}, "start": {strconv.FormatInt(now.Add(-2*time.Minute).Unix(), 10)}, "end": {strconv.FormatInt(now.Unix(), 10)}, "step": {"15"}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.api+"/api/v1/query_range?"+values.Encode(), nil)
@@ -300,7 +317,7 @@ func (s stack) ask(t testing.TB, query string) time.Duration {
 	require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
 	require.Equal(t, "success", answer.Status, "%s: %s", s.name, query)
 	require.NotEmpty(t, answer.Data.Result, "%s: %s", s.name, query)
-	return time.Since(now)
+	return answer.Data.Result
 }
 
 // TestBenchSignals prints the second table of docs/performance.md: from a metric
@@ -350,16 +367,24 @@ func watched(t *testing.T, bin string, table *strings.Builder) {
 	row("Prometheus, 15 s evaluation, and Alertmanager, group_wait 0", theirs.delays(t, "Alertmanager", when))
 	row("the same, Alertmanager's defaults (group_wait 30 s)", patient.delays(t, "Alertmanager with its defaults", when))
 
-	fmt.Fprintf(table, "\n| %d targets with %d series, 10 probes | RSS | CPU | series on disk, an hour | ten dashboard queries |\n|---|---|---|---|---|\n", scrapedTargets, seriesOfEach)
+	fmt.Fprintf(table, "\n| %d targets with %d series, 10 probes | RSS | of it files | CPU | series on disk, an hour | ten dashboard queries |\n|---|---|---|---|---|---|\n", scrapedTargets, seriesOfEach)
 	for i, s := range stacks {
-		rss := s.rss(t)
+		rss, files := s.rss(t)
 		cpu, grown := s.cpu(t)-before[i], s.disk(t)-disk[i]
 		var asked time.Duration
 		for _, q := range dashboard() {
 			asked += min(s.ask(t, q), s.ask(t, q))
 		}
-		fmt.Fprintf(table, "| %s | %.0f MiB | %.1f %% | %.0f MiB | %s |\n", s.name, rss, 100*cpu.Seconds()/took.Seconds(),
+		fmt.Fprintf(table, "| %s | %.0f MiB | %.0f MiB | %.1f %% | %.0f MiB | %s |\n", s.name, rss, files, 100*cpu.Seconds()/took.Seconds(),
 			float64(grown)/(1<<20)/took.Hours(), asked.Round(time.Millisecond))
+	}
+	stacks[0].parts(t)
+}
+
+// parts logs what the daemon says of its own memory.
+func (s stack) parts(t testing.TB) {
+	for _, name := range []string{"go_memstats_heap_inuse_bytes", "go_memstats_heap_alloc_bytes", "go_memstats_stack_inuse_bytes", "go_memstats_sys_bytes", "go_memstats_heap_released_bytes"} {
+		t.Logf("%s %s", name, s.last(t, name))
 	}
 }
 
@@ -388,7 +413,8 @@ func evaluated(t *testing.T, bin string, table *strings.Builder) {
 		time.Sleep(30 * time.Second)
 		before := s.cpu(t)
 		time.Sleep(run)
-		fmt.Fprintf(table, "| %s | %.1f %% | %.0f MiB |\n", s.name, 100*(s.cpu(t)-before).Seconds()/run.Seconds(), s.rss(t))
+		rss, _ := s.rss(t)
+		fmt.Fprintf(table, "| %s | %.1f %% | %.0f MiB |\n", s.name, 100*(s.cpu(t)-before).Seconds()/run.Seconds(), rss)
 	}
 	t.Run("watchbill", func(t *testing.T) { report(watching(t, bin, p, sink, extra)) })
 	config := write(t, dir, "watchbill.yaml", "external_url: http://127.0.0.1:1\nroles: {preset: operations}\npeople: [{name: a, roles: [support, deployment, infrastructure, security, manager], contact: [{receiver: terminal}]}]\n"+extra+"\n")
