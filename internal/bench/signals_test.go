@@ -28,6 +28,7 @@ import (
 
 const (
 	scrapedTargets = 100
+	firstTarget    = 2 // of 127.0.0.N
 	seriesOfEach   = 1000
 	flips          = 20
 	flipsWithin    = 150 * time.Second
@@ -57,21 +58,22 @@ func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "well")
 		return
 	}
-	if !strings.HasPrefix(r.Host, "127.0.0.1:") {
-		requests := time.Now().Unix() // a counter that grows
-		for i := range seriesOfEach {
-			fmt.Fprintf(w, "http_requests_total{handler=\"/h%d\",code=\"%d\"} %d\n", i/2, 200+300*(i%2), requests*int64(10-9*(i%2))/int64(i+1))
-		}
-		return
+	requests := time.Now().Unix() // a counter that grows
+	for i := range seriesOfEach {
+		fmt.Fprintf(w, "http_requests_total{handler=\"/h%d\",code=\"%d\"} %d\n", i/2, 200+300*(i%2), requests*int64(10-9*(i%2))/int64(i+1))
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := range flips {
-		n := 0
+	// Each on a target of its own, since the delay depends on when that is scraped
+	// and when rules are evaluated, and both are fixed for a run.
+	host, _, _ := net.SplitHostPort(r.Host)
+	n, err := strconv.Atoi(host[strings.LastIndexByte(host, '.')+1:])
+	if i := n - firstTarget; err == nil && i < flips {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		broken := 0
 		if p.bad[i] {
-			n = 1
+			broken = 1
 		}
-		fmt.Fprintf(w, "broken{service=\"flip-%d\"} %d\n", i, n)
+		fmt.Fprintf(w, "broken{service=\"flip-%d\"} %d\n", i, broken)
 	}
 }
 
@@ -86,8 +88,8 @@ func (p *platform) flip(i int) time.Time {
 // targets are the addresses to scrape, as YAML.
 func (p *platform) targets() string {
 	var all []string
-	for i := range scrapedTargets + 1 {
-		all = append(all, fmt.Sprintf("'127.0.0.%d%s'", i+1, p.addr))
+	for i := range scrapedTargets {
+		all = append(all, fmt.Sprintf("'127.0.0.%d%s'", i+firstTarget, p.addr))
 	}
 	return "[" + strings.Join(all, ", ") + "]"
 }
