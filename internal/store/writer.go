@@ -22,11 +22,13 @@ const maxBatch = 512
 // told so at once, rather than made to wait for longer than it would.
 const maxWaiting = 4096
 
-// A batch takes no more bulk once it has worked for bulkTime, or on a slow disk for
-// as long as the last commit took: whoever sends a page or acknowledges one waits
-// behind one such batch at most, and what was delivered and not recorded when the
-// process dies is delivered again.
-const bulkTime = 40 * time.Millisecond
+// A batch takes no more bulk once it has worked for bulkTime, or for bulkShare
+// times what the last commit took on a slow disk: whoever sends a page or
+// acknowledges one waits behind one such batch at most.
+const (
+	bulkTime  = 40 * time.Millisecond
+	bulkShare = 4
+)
 
 // write is one callback that waits for its transaction.
 type write struct {
@@ -278,7 +280,7 @@ type clock struct {
 	limit time.Duration
 }
 
-func (w *writer) clock() clock { return clock{time.Now(), max(bulkTime, w.synced)} }
+func (w *writer) clock() clock { return clock{time.Now(), max(bulkTime, bulkShare*w.synced)} }
 
 func (c clock) over() bool { return time.Since(c.begun) > c.limit }
 
