@@ -235,6 +235,7 @@ func (w *writer) together(batch []*write, urgent int) (errs []error, failed bool
 		t.news = News{}
 		err := r.call(t)
 		if err != nil {
+			r.pan = nil // it is run again, unless its caller gives up
 			w.conn.rollback()
 			if isIOError(err) || isFull(err) {
 				return errs, false, err
@@ -317,7 +318,6 @@ func (t *Tx) one(r *write, company bool) (err, fatal error) {
 }
 
 func (r *write) call(t *Tx) (err error) {
-	r.pan = nil // it may have been run before
 	defer func() {
 		if r.pan = recover(); r.pan != nil {
 			err = fmt.Errorf("panic: %v", r.pan)
