@@ -229,13 +229,13 @@ func (w *writer) together(batch []*write, urgent int) (errs []error, failed bool
 			errs = errs[:i]
 			break
 		}
+		r.pan = nil
 		if errs[i] = r.ctx.Err(); errs[i] != nil {
 			continue
 		}
 		t.news = News{}
 		err := r.call(t)
 		if err != nil {
-			r.pan = nil // it is run again, unless its caller gives up
 			w.conn.rollback()
 			if isIOError(err) || isFull(err) {
 				return errs, false, err
@@ -289,6 +289,7 @@ func (c clock) over() bool { return time.Since(c.begun) > c.limit }
 // takes back its own changes only. fatal is set when the transaction cannot go
 // on.
 func (t *Tx) one(r *write, company bool) (err, fatal error) {
+	r.pan = nil // it may have been run before
 	if err := r.ctx.Err(); err != nil {
 		return err, nil
 	}
