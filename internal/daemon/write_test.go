@@ -62,15 +62,15 @@ remote_write:
     authorization: {credentials: %q}
     queue_config: {batch_send_deadline: 500ms, retry_on_http_429: true}
 `, own, addr, writeToken(t, d, "edge")), 0o600))
-	var log bytes.Buffer
+	log := new(lockedBuffer)
 	cmd := exec.Command(program, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+own)
-	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.Stdout, cmd.Stderr = log, log
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("prometheus: %s", &log)
+			t.Logf("prometheus: %s", log)
 		}
 	})
 	client, err := api.NewClient(api.Config{Address: "http://" + addr, RoundTripper: promconfig.NewAuthorizationCredentialsRoundTripper(
