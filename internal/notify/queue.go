@@ -20,6 +20,9 @@ type queue struct {
 	mu sync.Mutex
 	// failures are the attempts that failed since one worked.
 	failures int
+	// recorded are the deliveries whose result the store took since the queue
+	// began or its receiver last failed often in a row.
+	recorded int
 	// unrecorded holds results that the store would not take. When their rows
 	// come back after the lease, the result is recorded instead of paging again.
 	unrecorded map[int64]watchbill.Outcome
@@ -40,10 +43,14 @@ func (q *queue) kept(id int64) (watchbill.Outcome, bool) {
 	return o, ok
 }
 
-func (q *queue) forget(id int64) {
+// settled forgets a result that the store has taken.
+func (q *queue) settled(o watchbill.Outcome) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.unrecorded, id)
+	delete(q.unrecorded, o.Delivery.ID)
+	if o.Result == watchbill.ResultDelivered {
+		q.recorded++
+	}
 }
 
 func (q *queue) wakeUp() {
@@ -114,14 +121,16 @@ func (q *queue) round(ctx context.Context) (bool, error) {
 }
 
 // width is how many pages go out at a time: one while the receiver fails, so that
-// the load on what is in trouble does not grow with what waits for it.
+// the load on what is in trouble does not grow with what waits for it, and a few
+// after a start. What is in hand when a process dies is sent again by the next,
+// so one that dies again and again must not have a full hand each time.
 func (q *queue) width() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.failures >= circuitOpens {
 		return 1
 	}
-	return parallel
+	return min(parallel, parallelAtStart+q.recorded/widenAfter)
 }
 
 // note counts failures in a row.
@@ -133,6 +142,9 @@ func (q *queue) note(r watchbill.Result) {
 		q.failures = 0
 	case watchbill.ResultRetry, watchbill.ResultRefused:
 		q.failures++
+		if q.failures >= circuitOpens {
+			q.recorded = 0
+		}
 	case watchbill.ResultDropped: // says nothing about the receiver
 	}
 	open := 0.0
@@ -216,7 +228,7 @@ func (q *queue) finish(ctx context.Context, o watchbill.Outcome, leaseEnd time.T
 	for {
 		err := q.worker.outbox.Finish(storeCtx, o)
 		if err == nil {
-			q.forget(o.Delivery.ID)
+			q.settled(o)
 			return
 		}
 		q.worker.log.ErrorContext(ctx, "outbox failed, result is not recorded yet", "receiver", q.label(), "page", o.Delivery.Page.Key(), "err", err)

@@ -28,6 +28,10 @@ const (
 	// parallel is how many pages one receiver gets at a time. In a storm their
 	// results then share a commit, instead of waiting for one each.
 	parallel = 32
+	// parallelAtStart is how many it gets at a time at first, and widenAfter how
+	// many more deliveries allow one more.
+	parallelAtStart = 4
+	widenAfter      = 16
 	// circuitOpens is after how many failures in a row it gets one at a time.
 	circuitOpens = 3
 )

@@ -265,11 +265,11 @@ func TestHighestSeverityGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, s := newHosts(t, func(string, int, *http.Request) int { time.Sleep(time.Second); return 200 }), newShelf()
 		defer h.stop()
-		for i := range parallel {
+		for i := range parallelAtStart {
 			s.put(watchbill.IncidentID(300+i), "a", watchbill.Sev3, -time.Hour)
 			s.put(watchbill.IncidentID(100+i), "a", watchbill.Sev1, 0)
 		}
-		for i := range parallel / 2 {
+		for i := range parallelAtStart / 2 {
 			s.put(watchbill.IncidentID(200+i), "a", watchbill.Sev2, -time.Second)
 			s.put(watchbill.IncidentID(250+i), "a", watchbill.Sev2, -time.Minute)
 		}
@@ -282,9 +282,9 @@ func TestHighestSeverityGoesFirst(t *testing.T) {
 		for _, x := range h.got("a") {
 			order = append(order, fmt.Sprint(x.At, " ", x.Key[:len("INC-1")]))
 		}
-		want := slices.Repeat([]string{"0s INC-1"}, parallel)
-		want = append(want, slices.Repeat([]string{"1s INC-2"}, parallel)...)
-		want = append(want, slices.Repeat([]string{"2s INC-3"}, parallel)...)
+		want := slices.Repeat([]string{"0s INC-1"}, parallelAtStart)
+		want = append(want, slices.Repeat([]string{"1s INC-2"}, parallelAtStart)...)
+		want = append(want, slices.Repeat([]string{"2s INC-3"}, parallelAtStart)...)
 		require.Equal(t, want, order)
 	})
 }
@@ -298,7 +298,7 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 			return 200
 		}), newShelf()
 		defer h.stop()
-		for i := range 3 * parallel {
+		for i := range 3 * parallelAtStart {
 			s.put(watchbill.IncidentID(i+1), "hangs", watchbill.Sev1, 0)
 		}
 		for i := range 5 {
@@ -310,8 +310,8 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 		require.Equal(t, []time.Duration{0, 7 * time.Second, 14 * time.Second, 21 * time.Second, 28 * time.Second}, h.times("fine"))
 		// A few sends at a time, each for as long as it may take, none beyond its
 		// lease: no attempt is made twice. Then, as it fails, one at a time.
-		require.Equal(t, slices.Concat(slices.Repeat([]time.Duration{0}, parallel), slices.Repeat([]time.Duration{10 * time.Second}, parallel),
-			[]time.Duration{20 * time.Second, 30 * time.Second, 40 * time.Second}), h.times("hangs")[:2*parallel+3])
+		require.Equal(t, slices.Concat(slices.Repeat([]time.Duration{0}, parallelAtStart), slices.Repeat([]time.Duration{10 * time.Second}, parallelAtStart),
+			[]time.Duration{20 * time.Second, 30 * time.Second, 40 * time.Second}), h.times("hangs")[:2*parallelAtStart+3])
 		require.InEpsilon(t, 1, testutil.ToFloat64(w.circuits.WithLabelValues("hangs")), 0)
 		require.Zero(t, testutil.ToFloat64(w.circuits.WithLabelValues("fine")))
 		for _, o := range s.finished() {
@@ -321,7 +321,7 @@ func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
 			}
 		}
 		for _, c := range s.claims {
-			require.LessOrEqual(t, time.Duration(max(c.Limit/parallel, 1))*10*time.Second, c.Lease-leaseMargin)
+			require.LessOrEqual(t, time.Duration(max(c.Limit/parallelAtStart, 1))*10*time.Second, c.Lease-leaseMargin)
 		}
 	})
 }
@@ -484,11 +484,11 @@ func TestReload(t *testing.T) {
 			return 200
 		}), newShelf()
 		defer h.stop()
-		for i := range parallel {
+		for i := range parallelAtStart {
 			s.put(watchbill.IncidentID(1+i), "slow", watchbill.Sev1, 0)
 		}
 		s.put(101, "slow", watchbill.Sev2, 0) // claimed with the others
-		for i := range parallel {
+		for i := range parallelAtStart {
 			s.put(watchbill.IncidentID(110+i), "slow", watchbill.Sev3, 0)
 		}
 		s.put(200, "new", watchbill.Sev2, 0)
@@ -505,7 +505,7 @@ func TestReload(t *testing.T) {
 
 		// The pages in hand were finished; the others were refused so that the daemon
 		// uses the next method; the new receiver's page went out when it was due.
-		require.Equal(t, slices.Repeat([]time.Duration{0}, parallel), h.times("slow"))
+		require.Equal(t, slices.Repeat([]time.Duration{0}, parallelAtStart), h.times("slow"))
 		require.Equal(t, []time.Duration{5 * time.Minute}, h.times("new"))
 		byIncident := map[watchbill.IncidentID][]watchbill.Result{}
 		for _, o := range s.finished() {
@@ -515,7 +515,7 @@ func TestReload(t *testing.T) {
 		require.Equal(t, []watchbill.Result{watchbill.ResultDelivered}, byIncident[1])
 		require.Equal(t, watchbill.ResultRetry, byIncident[101][0], "given back when its queue closed")
 		require.Equal(t, watchbill.ResultRefused, byIncident[101][1])
-		require.Equal(t, watchbill.ResultRefused, byIncident[110+parallel-1][0])
+		require.Equal(t, watchbill.ResultRefused, byIncident[110+parallelAtStart-1][0])
 		require.Equal(t, watchbill.ResultDelivered, byIncident[200][1])
 	})
 }
@@ -524,7 +524,7 @@ func TestStoppingFinishesThePageInHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, s := newHosts(t, func(string, int, *http.Request) int { time.Sleep(4 * time.Second); return 200 }), newShelf()
 		defer h.stop()
-		for i := range parallel {
+		for i := range parallelAtStart {
 			s.put(watchbill.IncidentID(1+i), "a", watchbill.Sev1, 0)
 		}
 		s.put(100, "a", watchbill.Sev2, 0)
@@ -533,7 +533,7 @@ func TestStoppingFinishesThePageInHand(t *testing.T) {
 		stop()
 		require.Equal(t, 4*time.Second, time.Since(h.start))
 		outcomes := s.finished()
-		require.Len(t, outcomes, parallel+1)
+		require.Len(t, outcomes, parallelAtStart+1)
 		last := slices.IndexFunc(outcomes, func(o watchbill.Outcome) bool { return o.Delivery.Page.Incident == 100 })
 		require.Equal(t, watchbill.ResultRetry, outcomes[last].Result)
 		require.Equal(t, time.Now(), outcomes[last].Retry, "due at once for whoever comes next")
@@ -566,4 +566,40 @@ func TestRetryAfter(t *testing.T) {
 		last = d
 	}
 	require.Equal(t, 5*time.Minute, last)
+}
+
+// What is in hand at a death is sent again, so a queue begins with a few pages
+// at a time and takes more the more deliveries are on record; a receiver that
+// fails brings it back.
+func TestWidth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pages = 1000
+		h, s := newHosts(t, func(string, int, *http.Request) int { time.Sleep(time.Second); return 200 }), newShelf()
+		defer h.stop()
+		for i := range pages {
+			s.put(watchbill.IncidentID(1+i), "a", watchbill.Sev2, 0)
+		}
+		w, stop := run(t, s, h.notifier(t, "a"), nil)
+		defer stop()
+		time.Sleep(5 * time.Minute)
+		at := map[time.Duration]int{}
+		for _, sent := range h.times("a") {
+			at[sent]++
+		}
+		require.Equal(t, parallelAtStart, at[0])
+		widest := 0
+		for _, n := range at {
+			widest = max(widest, n)
+		}
+		require.Equal(t, parallel, widest)
+		require.Len(t, s.finished(), pages)
+		q := &queue{worker: w, method: "a", unrecorded: map[int64]watchbill.Outcome{}, recorded: pages}
+		require.Equal(t, parallel, q.width())
+		for range circuitOpens {
+			q.note(watchbill.ResultRetry)
+		}
+		require.Equal(t, 1, q.width())
+		q.note(watchbill.ResultDelivered)
+		require.Equal(t, parallelAtStart, q.width())
+	})
 }
