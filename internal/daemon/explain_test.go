@@ -24,6 +24,7 @@ import (
 // path decides in the half hour after is one that explain named, with the same
 // person, method and clock time, and the other way round.
 func TestExplainIsWhatHappens(t *testing.T) {
+	t.Parallel()
 	pipenet.Warm(t.Context())
 	cases := map[string]struct {
 		labels watchbill.Labels

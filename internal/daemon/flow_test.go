@@ -76,6 +76,7 @@ func disk() watchbill.Labels {
 }
 
 func TestAlertWithoutEndResolvesAfterTheTimeout(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 0)
 		s.sleep(4 * time.Minute)
@@ -96,6 +97,7 @@ func TestAlertWithoutEndResolvesAfterTheTimeout(t *testing.T) {
 // A source that re-sends every minute never lets its alert end, and most of its
 // re-sends write nothing.
 func TestResendsKeepAliveAndMostlyWriteNothing(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 4*time.Minute)
 		seq := show(t, s.frank, 1).Incident.Seq
@@ -133,6 +135,7 @@ func TestFiringAgainReopens(t *testing.T) {
 }
 
 func TestASilencedAlertPagesWhenTheSilenceEnds(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		s.silence(20*time.Minute, "alertname", "DiskFull")
 		s.post(disk(), 10*time.Hour)
@@ -146,6 +149,7 @@ func TestASilencedAlertPagesWhenTheSilenceEnds(t *testing.T) {
 }
 
 func TestASilenceHoldsAnOpenIncident(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 10*time.Hour)
 		s.sleep(time.Minute)
@@ -167,6 +171,7 @@ func TestASilenceHoldsAnOpenIncident(t *testing.T) {
 // A slower burn tier belongs to the incident of the faster one: it pages nobody,
 // holds the incident open, and lets its severity fall.
 func TestInhibitedAlertsJoinWithoutPaging(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		burn := func(tier, severity string) watchbill.Labels {
 			return watchbill.Labels{"alertname": "Burn", "service": "checkout", "st": "checkout-requests", "st_tier": tier, "severity": severity}
@@ -263,6 +268,7 @@ func TestAFailingReceiverDoesNotLoseThePage(t *testing.T) {
 // A restart in the middle: the next step fires at its own time, and nothing is
 // sent twice.
 func TestRestartKeepsTheSteps(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 10*time.Hour)
 		s.sleep(3 * time.Minute)

@@ -81,6 +81,7 @@ func kinds(g watchbill.Gate) string {
 // While a budget is used up the gate says no, with the target and what its policy
 // is; once the errors have left the period it says yes.
 func TestTheGateIsClosedWhileABudgetIsExhausted(t *testing.T) {
+	t.Parallel()
 	pipenet.Warm(t.Context())
 	synctest.Test(t, func(t *testing.T) {
 		until(time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC))
@@ -169,6 +170,7 @@ func TestTheGateIsClosedWhileABudgetIsExhausted(t *testing.T) {
 // Maintenance holds pages back and costs no budget; before it and after it both
 // are as always.
 func TestMaintenanceMutesAndIsExcluded(t *testing.T) {
+	t.Parallel()
 	pipenet.Warm(t.Context())
 	synctest.Test(t, func(t *testing.T) {
 		until(time.Date(2026, 11, 24, 1, 55, 0, 0, time.UTC)) // 02:55 in Madrid

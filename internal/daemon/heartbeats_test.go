@@ -150,6 +150,7 @@ func TestAHeartbeatThatStopsPages(t *testing.T) {
 // An alert of a heartbeat outlives the hour for which it holds, and every hour
 // after.
 func TestAHeartbeatStaysDown(t *testing.T) {
+	t.Parallel()
 	expecting(t, func(t *testing.T, s *scene) {
 		s.ping(syncPing)
 		s.sleep(12 * time.Minute)
@@ -284,6 +285,7 @@ func TestAHeartbeatThatNeverArrives(t *testing.T) {
 // What stops while watchbill is down pages once it is back, when its grace has
 // passed again; what stopped before that has its incident still.
 func TestHeartbeatsAcrossARestart(t *testing.T) {
+	t.Parallel()
 	expecting(t, func(t *testing.T, s *scene) {
 		s.ping(syncPing)
 		s.sleep(time.Minute)

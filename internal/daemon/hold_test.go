@@ -50,6 +50,7 @@ func other() watchbill.Labels {
 // A restored store pages nobody by itself, however late it is; what fires now
 // pages as always, what fires still goes on, and the rest waits for the manager.
 func TestARestoredStorePagesNobodyByItself(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 4*time.Minute)
 		s.post(other(), 4*time.Minute)
@@ -97,6 +98,7 @@ func verifies(t *testing.T, s *scene) {
 // A new alert that joins an incident which is held sets it free: nobody would
 // hear of it otherwise.
 func TestANewAlertFreesTheIncidentThatItJoins(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 4*time.Minute)
 		s.restore(s.backup())
@@ -115,6 +117,7 @@ func TestANewAlertFreesTheIncidentThatItJoins(t *testing.T) {
 }
 
 func TestTheManagerReleasesAndDrops(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		s.post(disk(), 4*time.Minute)
 		s.post(other(), 4*time.Minute)
@@ -159,6 +162,7 @@ func TestTheManagerReleasesAndDrops(t *testing.T) {
 // What closed longer ago than the configuration keeps is deleted, and nothing
 // else; the record still verifies, and misses what somebody else deletes.
 func TestRetention(t *testing.T) {
+	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {
 		text, err := os.ReadFile(filepath.Join(s.Dir, "watchbill.yaml"))
 		require.NoError(t, err)

@@ -99,6 +99,7 @@ func TestAPrometheusThatIsAwayIsTold(t *testing.T) {
 // A scrape over a limit becomes an incident of our own, beside that of the
 // service that is down for it.
 func TestAScrapeOverALimitIsTold(t *testing.T) {
+	t.Parallel()
 	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.edit("job_name: checkout", "job_name: checkout\n    sample_limit: 1")
 		require.NoError(t, g.Daemon.Reload(t.Context()))

@@ -39,6 +39,7 @@ func show(t *testing.T, c *web.Client, id watchbill.IncidentID) web.IncidentView
 // time: real scraping, real burn-rate rules, the real store and the real
 // webhook integration.
 func TestTheWholeStory(t *testing.T) {
+	t.Parallel()
 	pipenet.Warm(t.Context())
 	synctest.Test(t, func(t *testing.T) {
 		until(time.Date(2026, 11, 29, 1, 0, 0, 0, time.UTC)) // a Sunday, 02:00 in Madrid

@@ -133,6 +133,7 @@ func (g *guarded) scrape() string {
 // The self-test goes the whole way each minute and pings; it pages nobody, shows
 // nowhere, counts nowhere, leaves nothing, and takes no incident's number.
 func TestTheSelfTestIsSilent(t *testing.T) {
+	t.Parallel()
 	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.sleep(10*time.Minute + 10*time.Second)
 		times := g.ping.times()
@@ -193,6 +194,7 @@ func TestStoppedTimersAreTold(t *testing.T) {
 // Rows that no correct daemon leaves behind are told within a minute, and stop
 // the pings.
 func TestDamageIsTold(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ query, want string }{
 		"a deleted timer":         {`DELETE FROM timer WHERE kind = 'step'`, "1 open incidents have no next step: INC-1"},
 		"a lease until 2100":      {`UPDATE page SET state = 'pending', lease_until = 4102444800000000000 WHERE incident = 1`, "pages are under a lease that does not end: INC-1/1/0/ana/ana-"},
@@ -220,6 +222,7 @@ func TestDamageIsTold(t *testing.T) {
 // When nobody's receivers take a page the path runs to its last step at once, and
 // repeats that at its own pace, not as fast as it is refused.
 func TestRefusalsDoNotRace(t *testing.T) {
+	t.Parallel()
 	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.phone.Answer(http.StatusForbidden)
 		g.post(disk(), time.Hour)
@@ -235,6 +238,7 @@ func TestRefusalsDoNotRace(t *testing.T) {
 // A page that no method of a person takes, and a configuration that cannot be
 // reloaded, are told on the second way.
 func TestRefusalsAndFailedReloadsAreTold(t *testing.T) {
+	t.Parallel()
 	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.phone.Answer(http.StatusForbidden)
 		g.post(disk(), time.Hour)
@@ -315,6 +319,7 @@ func TestOurRulesUseMetricsThatExist(t *testing.T) {
 
 // A site that was to write its series, and does not, is told of.
 func TestASourceThatIsSilentPages(t *testing.T) {
+	t.Parallel()
 	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.edit("\ndeadman:", "\nsources: [{name: edge, kind: remote_write, labels: {site: edge}}]\ndeadman:")
 		require.NoError(t, g.frank.Reload(t.Context()))
@@ -328,6 +333,7 @@ func TestASourceThatIsSilentPages(t *testing.T) {
 
 // One of the rules becomes an incident like any other.
 func TestOurRulesPage(t *testing.T) {
+	t.Parallel()
 	guard(t, nil, func(t *testing.T, g *guarded) {
 		g.edit("roles: {preset: operations}", "roles: {preset: opreations}")
 		require.Error(t, g.Daemon.Reload(t.Context()))
