@@ -23,6 +23,9 @@ type Tx struct {
 	committed []func()
 	held      *atomic.Bool // the store's
 	news      News         // of the callback that runs
+	memory    *memory      // the writer's; nil in a transaction that only reads
+
+	fetched map[watchbill.Fingerprint]*AlertRow // as they are now; nil: not there. See [Tx.Fetch]
 
 	// unwritten are rows of incidents that changed and are written later: a storm
 	// changes the same ones again and again. See [Tx.flush].
@@ -72,6 +75,7 @@ const (
 	selectLastVersion = `SELECT id, head FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`
 	insertEvent       = `INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	selectAlert       = `SELECT ` + alertColumns + ` FROM alert WHERE fingerprint = ?`
+	selectAlerts      = `SELECT fingerprint, ` + alertColumns + ` FROM alert WHERE fingerprint IN (SELECT value FROM json_each(?))`
 	selectAlertsOf    = `SELECT ` + alertColumns + ` FROM alert WHERE incident = ? ORDER BY fingerprint`
 	selectActive      = `SELECT ` + alertColumns + ` FROM alert WHERE ended = 0 ORDER BY fingerprint`
 	upsertAlert       = `INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -87,7 +91,7 @@ func (t *Tx) stmt(query string) (statement, error) {
 	}
 	if len(t.unwritten.order) > 0 {
 		switch query {
-		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlertsOf, selectActive, upsertAlert, selectSilences:
+		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlerts, selectAlertsOf, selectActive, upsertAlert, selectSilences:
 		default:
 			if err := t.flush(); err != nil {
 				return nil, err
@@ -114,21 +118,19 @@ func (t *Tx) flush() error {
 type unwritten struct {
 	order []*watchbill.Incident
 	byID  map[watchbill.IncidentID]*watchbill.Incident
-	byKey map[string]*watchbill.Incident // the last that changed
 }
 
 func (u *unwritten) put(inc watchbill.Incident) {
 	row := u.byID[inc.ID]
 	if row == nil {
 		if u.byID == nil {
-			u.byID, u.byKey = map[watchbill.IncidentID]*watchbill.Incident{}, map[string]*watchbill.Incident{}
+			u.byID = map[watchbill.IncidentID]*watchbill.Incident{}
 		}
 		row = &watchbill.Incident{}
 		u.order = append(u.order, row)
 		u.byID[inc.ID] = row
 	}
 	*row = inc
-	u.byKey[inc.Key] = row
 }
 
 func (t *Tx) exec(what, query string, args ...any) (int64, error) {
@@ -140,6 +142,7 @@ func (t *Tx) exec(what, query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, unavailable(what, err)
 	}
+	t.wrote(query)
 	n, err := res.RowsAffected()
 	if err != nil {
 		return 0, unavailable(what, err)
@@ -255,9 +258,10 @@ func VersionOf(inc watchbill.Incident) Version { return Version{inc.ID, inc.Head
 // LastVersion returns the version of the newest incident of a group key, closed
 // or not, without reading the rest of it.
 func (t *Tx) LastVersion(key string) (v Version, found bool, err error) {
-	// One that is not closed is the newest of its key: there is no other beside it.
-	if inc, ok := t.unwritten.byKey[key]; ok && inc.State != watchbill.StateClosed {
-		return VersionOf(*inc), true, nil
+	if t.memory != nil {
+		if v, ok := t.memory.heads[key]; ok {
+			return v, true, nil
+		}
 	}
 	found, err = t.row("read the last version", []any{&v.ID, &v.Head}, selectLastVersion, key)
 	if inc, ok := t.unwritten.byID[v.ID]; ok {
@@ -305,6 +309,9 @@ func (t *Tx) PutIncident(inc *watchbill.Incident, events ...watchbill.Event) err
 	}
 	if err := t.putIncident(inc, fresh); err != nil {
 		return err
+	}
+	if t.memory != nil {
+		t.memory.incident(*inc)
 	}
 	return t.insertEvents(events)
 }
