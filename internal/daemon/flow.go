@@ -127,14 +127,12 @@ func (f *flow) rejected(err error, n int) {
 
 // receiveAll takes the alerts of a request in.
 func (w *work) receiveAll(news []arrival) error {
-	if len(news) > 1 {
-		fps := make([]watchbill.Fingerprint, len(news))
-		for i := range news {
-			fps[i] = news[i].fp
-		}
-		if err := w.tx.Fetch(fps); err != nil {
-			return err
-		}
+	fps := make([]watchbill.Fingerprint, len(news))
+	for i := range news {
+		fps[i] = news[i].fp
+	}
+	if err := w.tx.Fetch(fps); err != nil {
+		return err
 	}
 	for i := range news {
 		if err := w.receive(&news[i]); err != nil {

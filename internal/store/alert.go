@@ -90,6 +90,9 @@ func (t *Tx) alerts(query string, args ...any) ([]AlertRow, error) {
 
 // Alert returns an alert by fingerprint.
 func (t *Tx) Alert(fp watchbill.Fingerprint) (AlertRow, bool, error) {
+	if t.absent(fp) {
+		return AlertRow{}, false, nil
+	}
 	if a, ok := t.fetched[fp]; ok {
 		if a == nil {
 			return AlertRow{}, false, nil
@@ -145,9 +148,11 @@ func (t *Tx) PutAlert(a AlertRow) error {
 	if a.Ended {
 		ended = 1
 	}
-	_, err = t.exec("store alert", upsertAlert,
+	if t.memory != nil && t.memory.alerts != nil {
+		t.memory.alerts.add(fp)
+	}
+	return t.later("store alert", upsertAlert,
 		string(fp), int64(a.Incident), unix(a.EndsAt), ended, unix(a.Due), a.Muted, body)
-	return err
 }
 
 // Silences returns the silences that end after since.

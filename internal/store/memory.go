@@ -2,7 +2,7 @@ package store
 
 import (
 	"database/sql"
-	"maps"
+	"hash/maphash"
 	"strings"
 
 	"watchbill"
@@ -19,6 +19,7 @@ type memory struct {
 	heads    map[string]Version // the newest incident of a group key, if it is not closed
 	silences uint64             // changes whenever a silence may have changed; never 0
 	file     int64              // SQLite's data_version: changes when somebody else writes
+	alerts   *filter            // has every alert that is there, and some that are not; nil: not read
 }
 
 func newMemory() *memory { return &memory{heads: map[string]Version{}, silences: 1} }
@@ -34,6 +35,7 @@ func (m *memory) begun(c *conn) error {
 	err := c.dataVersion(&m.file)
 	if err != nil || m.file != was {
 		m.forget()
+		m.alerts = nil // what was rolled back stays in it: it may have too much, never too little
 	}
 	return err
 }
@@ -74,31 +76,91 @@ func (t *Tx) SilencesVersion() uint64 {
 	return t.memory.silences
 }
 
+// absent reports whether it is certain that there is no alert with a fingerprint.
+func (t *Tx) absent(fp watchbill.Fingerprint) bool {
+	return t.memory != nil && t.memory.alerts != nil && !t.memory.alerts.has(fp)
+}
+
 // Fetch reads the alerts with some fingerprints at once, which costs less than
 // reading each when [Tx.Alert] is asked for it. What is written meanwhile is
 // read anew.
 func (t *Tx) Fetch(fps []watchbill.Fingerprint) error {
-	list, err := encode(fps)
-	if err != nil {
-		return err
+	if t.memory != nil && t.memory.alerts == nil {
+		if err := t.readFingerprints(); err != nil {
+			return err
+		}
 	}
-	found := make(map[watchbill.Fingerprint]*AlertRow, len(fps))
+	var there []watchbill.Fingerprint
 	for _, fp := range fps {
-		found[fp] = nil
+		if !t.absent(fp) {
+			there = append(there, fp)
+		}
 	}
-	err = t.each("read alerts", func(rows *sql.Rows) error {
-		var fp watchbill.Fingerprint
-		a, err := scanAlert(rows, &fp)
-		found[fp] = &a
-		return err
-	}, selectAlerts, list)
-	if err != nil {
-		return err
+	if len(there) < 2 {
+		return nil
 	}
 	if t.fetched == nil {
-		t.fetched = found
-	} else {
-		maps.Copy(t.fetched, found)
+		t.fetched = map[watchbill.Fingerprint]*AlertRow{}
 	}
-	return nil
+	for _, fp := range there {
+		t.fetched[fp] = nil
+	}
+	list, err := encode(there)
+	if err != nil {
+		return err
+	}
+	return t.each("read alerts", func(rows *sql.Rows) error {
+		var fp watchbill.Fingerprint
+		a, err := scanAlert(rows, &fp)
+		t.fetched[fp] = &a
+		return err
+	}, selectAlerts, list)
+}
+
+func (t *Tx) readFingerprints() error {
+	alerts := &filter{seed: maphash.MakeSeed()}
+	err := t.each("read fingerprints", func(rows *sql.Rows) error {
+		var fp watchbill.Fingerprint
+		err := rows.Scan(&fp)
+		alerts.add(fp)
+		return err
+	}, selectFingerprints)
+	if err == nil {
+		t.memory.alerts = alerts
+	}
+	return err
+}
+
+// filter is a Bloom filter of fingerprints: a set that may say yes to what was
+// never added, and never no to what was (B. H. Bloom, 1970). With a million in it
+// one in forty is a mistake.
+type filter struct {
+	seed maphash.Seed
+	bits [1 << 17]uint64 // 1 MiB
+}
+
+// filterProbes is how many bits each fingerprint sets.
+const filterProbes = 4
+
+// probe calls visit with the places of a fingerprint until it returns false. They
+// are taken from the two halves of its hash (Kirsch and Mitzenmacher, 2006).
+func (f *filter) probe(fp watchbill.Fingerprint, visit func(word *uint64, bit uint64) bool) {
+	h := maphash.String(f.seed, string(fp))
+	step := h>>32 | 1
+	for range filterProbes {
+		if !visit(&f.bits[h>>6%uint64(len(f.bits))], 1<<(h&63)) {
+			return
+		}
+		h += step
+	}
+}
+
+func (f *filter) add(fp watchbill.Fingerprint) {
+	f.probe(fp, func(word *uint64, bit uint64) bool { *word |= bit; return true })
+}
+
+func (f *filter) has(fp watchbill.Fingerprint) bool {
+	all := true
+	f.probe(fp, func(word *uint64, bit uint64) bool { all = *word&bit != 0; return all })
+	return all
 }

@@ -24,6 +24,7 @@ type Tx struct {
 	held      *atomic.Bool // the store's
 	news      News         // of the callback that runs
 	memory    *memory      // the writer's; nil in a transaction that only reads
+	lane      *lane        // likewise
 
 	fetched map[watchbill.Fingerprint]*AlertRow // as they are now; nil: not there. See [Tx.Fetch]
 
@@ -71,14 +72,15 @@ func fromUnix(n int64) time.Time {
 // Statements that meet no row of an incident, or look at those that are not
 // written yet by themselves. Before any other one these are written.
 const (
-	selectIncident    = `SELECT body FROM incident WHERE id = ?`
-	selectLastVersion = `SELECT id, head FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`
-	insertEvent       = `INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	selectAlert       = `SELECT ` + alertColumns + ` FROM alert WHERE fingerprint = ?`
-	selectAlerts      = `SELECT fingerprint, ` + alertColumns + ` FROM alert WHERE fingerprint IN (SELECT value FROM json_each(?))`
-	selectAlertsOf    = `SELECT ` + alertColumns + ` FROM alert WHERE incident = ? ORDER BY fingerprint`
-	selectActive      = `SELECT ` + alertColumns + ` FROM alert WHERE ended = 0 ORDER BY fingerprint`
-	upsertAlert       = `INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+	selectIncident     = `SELECT body FROM incident WHERE id = ?`
+	selectLastVersion  = `SELECT id, head FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`
+	insertEvent        = `INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	selectAlert        = `SELECT ` + alertColumns + ` FROM alert WHERE fingerprint = ?`
+	selectAlerts       = `SELECT fingerprint, ` + alertColumns + ` FROM alert WHERE fingerprint IN (SELECT value FROM json_each(?))`
+	selectFingerprints = `SELECT fingerprint FROM alert`
+	selectAlertsOf     = `SELECT ` + alertColumns + ` FROM alert WHERE incident = ? ORDER BY fingerprint`
+	selectActive       = `SELECT ` + alertColumns + ` FROM alert WHERE ended = 0 ORDER BY fingerprint`
+	upsertAlert        = `INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (fingerprint) DO UPDATE SET incident = excluded.incident, ends_at = excluded.ends_at,
 		ended = excluded.ended, due_at = excluded.due_at, muted = excluded.muted, body = excluded.body, held = 0`
 	selectSilences = `SELECT body FROM silence WHERE ends_at > ? ORDER BY ends_at, id`
@@ -91,26 +93,54 @@ func (t *Tx) stmt(query string) (statement, error) {
 	}
 	if len(t.unwritten.order) > 0 {
 		switch query {
-		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlerts, selectAlertsOf, selectActive, upsertAlert, selectSilences:
+		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlerts, selectFingerprints, selectAlertsOf, selectActive, upsertAlert, selectSilences:
 		default:
 			if err := t.flush(); err != nil {
 				return nil, err
 			}
 		}
 	}
+	if t.lane != nil {
+		if err := t.lane.settle(); err != nil {
+			return nil, err
+		}
+	}
 	return t.conn.stmt(query)
 }
 
-// flush writes the rows of incidents that changed.
+// later has a statement run in the lane, where nobody waits for its result. An
+// error is that of one before it; its own comes with the next statement, or with
+// the end of the transaction.
+func (t *Tx) later(what, query string, args ...any) error {
+	if t.lane == nil || t.conn.stmts[query] == nil { // preparing it needs the connection
+		_, err := t.exec(what, query, args...)
+		return err
+	}
+	t.wrote(query)
+	return t.lane.add(job{what, t.conn.stmts[query], args})
+}
+
+// flush writes the rows of incidents that changed, and waits for what is in the
+// lane.
 func (t *Tx) flush() error {
 	rows := t.unwritten.order
 	t.unwritten = unwritten{} // before the statements of their own
-	for _, inc := range rows {
-		if err := t.updateIncident(inc); err != nil {
+	bodies := make([]string, len(rows))
+	for i, inc := range rows {
+		var err error
+		if bodies[i], err = encode(inc); err != nil {
 			return err
 		}
 	}
-	return nil
+	for i, inc := range rows {
+		if err := t.updateIncident(inc, bodies[i]); err != nil {
+			return err
+		}
+	}
+	if t.lane == nil {
+		return nil
+	}
+	return t.lane.settle()
 }
 
 // unwritten are rows of incidents that the transaction has changed and not
@@ -327,8 +357,8 @@ func (t *Tx) AppendEvents(inc *watchbill.Incident, events ...watchbill.Event) er
 
 func (t *Tx) insertEvents(events []watchbill.Event) error {
 	for _, e := range events {
-		_, err := t.exec("append event",
-			insertEvent, int64(e.Incident), e.Seq, unix(e.At), string(e.Kind), e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
+		err := t.later("append event", insertEvent,
+			int64(e.Incident), e.Seq, unix(e.At), string(e.Kind), e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
 		if err != nil {
 			return err
 		}
@@ -355,11 +385,7 @@ func (t *Tx) putIncident(inc *watchbill.Incident, fresh bool) error {
 // updateIncident writes the row of an incident. Two indexes have its state, and
 // SQLite writes them whenever the statement names it, so that it is named only
 // if it changed.
-func (t *Tx) updateIncident(inc *watchbill.Incident) error {
-	body, err := encode(inc)
-	if err != nil {
-		return err
-	}
+func (t *Tx) updateIncident(inc *watchbill.Incident, body string) error {
 	n, err := t.exec("update incident", `UPDATE incident SET severity = ?, seq = ?, head = ?, body = ? WHERE id = ? AND state = ?`,
 		int64(inc.Severity), inc.Seq, inc.Head, body, int64(inc.ID), string(inc.State))
 	if err != nil || n == 1 {

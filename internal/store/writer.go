@@ -54,13 +54,14 @@ type writer struct {
 	synced time.Duration // what the last commit took
 	full   func() bool   // makes room on a full disk, if it can
 	memory *memory
+	lane   *lane
 }
 
 func newWriter(c *conn, held *atomic.Bool, full func() bool) *writer {
 	w := &writer{
 		conn: c, held: held, queue: make(chan *write, maxWaiting), bulk: make(chan *write, maxWaiting), stop: make(chan struct{}),
 		ended: make(chan struct{}), failed: make(chan error, 1),
-		batch: func(int) {}, full: full, memory: newMemory(),
+		batch: func(int) {}, full: full, memory: newMemory(), lane: newLane(),
 	}
 	go w.run()
 	return w
@@ -111,6 +112,7 @@ func errClosed() error {
 
 func (w *writer) run() {
 	defer close(w.ended)
+	defer w.lane.close()
 	batch := make([]*write, 0, maxBatch)
 	var late []*write // bulk that the last batch had no time for
 	for {
@@ -268,11 +270,12 @@ func (w *writer) begin() (*Tx, error) {
 		w.rollback()
 		return nil, err
 	}
-	return &Tx{ctx: context.Background(), conn: w.conn, held: w.held, memory: w.memory}, nil
+	return &Tx{ctx: context.Background(), conn: w.conn, held: w.held, memory: w.memory, lane: w.lane}, nil
 }
 
 // rollback ends a transaction without its changes.
 func (w *writer) rollback() {
+	w.lane.drop()
 	w.memory.forget()
 	w.conn.rollback()
 }
@@ -327,6 +330,7 @@ func (t *Tx) one(r *write, company bool) (err, fatal error) {
 	}
 	if err != nil {
 		t.committed, t.unwritten, t.fetched = t.committed[:hooks], unwritten{}, nil
+		t.lane.drop()
 		t.memory.forget()
 		if fatal := t.conn.run("ROLLBACK TO one"); fatal != nil {
 			return err, fatal
