@@ -9,6 +9,10 @@ import (
 // the other goroutine costs little beside them.
 const laneLoad = 48
 
+// laneDepth is how many of these may wait, so that a callback is never far ahead
+// of its statements, and a batch that looks at the clock sees how long they take.
+const laneDepth = 4
+
 // lane runs statements of a transaction whose results nobody waits for, the rows
 // of alerts and events, beside the callback that decides about the next ones. A
 // connection is used by one goroutine at a time, so whoever wants it for anything
@@ -32,7 +36,7 @@ type job struct {
 func newLane() *lane {
 	l := &lane{}
 	if runtime.GOMAXPROCS(0) > 1 { // else there is nothing to gain
-		l.jobs, l.done = make(chan []job, maxBatch), make(chan error, maxBatch)
+		l.jobs, l.done = make(chan []job, laneDepth), make(chan error, laneDepth)
 		go l.run()
 	}
 	return l
@@ -76,18 +80,16 @@ func (l *lane) add(j job) error {
 	if l.jobs == nil || len(l.queue) < laneLoad {
 		return nil
 	}
-	if l.running == maxBatch { // neither channel may ever block its sender
-		return l.settle()
-	}
+	l.await(laneDepth - 1)
 	l.jobs <- l.queue
 	l.running++
 	l.queue = make([]job, 0, laneLoad)
-	return nil
+	return l.err
 }
 
 // settle waits until everything added was run, and returns what failed first.
 func (l *lane) settle() error {
-	l.wait()
+	l.await(0)
 	if l.err == nil && len(l.queue) > 0 {
 		l.err = runJobs(l.queue)
 	}
@@ -96,8 +98,9 @@ func (l *lane) settle() error {
 	return l.err
 }
 
-func (l *lane) wait() {
-	for ; l.running > 0; l.running-- {
+// await waits until at most so many loads have not been run.
+func (l *lane) await(most int) {
+	for ; l.running > most; l.running-- {
 		if err := <-l.done; l.err == nil {
 			l.err = err
 		}
@@ -106,7 +109,7 @@ func (l *lane) wait() {
 
 // drop forgets what was not run and what failed: the transaction is taken back.
 func (l *lane) drop() {
-	l.wait()
+	l.await(0)
 	if l.err != nil && l.jobs != nil {
 		l.jobs <- nil
 		<-l.done
