@@ -118,7 +118,7 @@ func (t *Tx) Fetch(fps []watchbill.Fingerprint) error {
 }
 
 func (t *Tx) readFingerprints() error {
-	alerts := &filter{seed: maphash.MakeSeed()}
+	alerts := newFilter()
 	err := t.each("read fingerprints", func(rows *sql.Rows) error {
 		var fp watchbill.Fingerprint
 		err := rows.Scan(&fp)
@@ -138,6 +138,8 @@ type filter struct {
 	seed maphash.Seed
 	bits [1 << 17]uint64 // 1 MiB
 }
+
+func newFilter() *filter { return &filter{seed: maphash.MakeSeed()} }
 
 // filterProbes is how many bits each fingerprint sets.
 const filterProbes = 4
