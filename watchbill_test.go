@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,36 @@ func TestEventSumIsOfItsJSON(t *testing.T) {
 		sum := sha256.Sum256(b)
 		require.Equal(t, hex.EncodeToString(sum[:]), e.Sum(), string(b))
 	})
+}
+
+// An alert's fast encoding is encoding/json's, whatever is in it.
+func TestAlertJSON(t *testing.T) {
+	t.Parallel()
+	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ -~]{0,40}`), rapid.SampledFrom([]string{"", `"\\"`, "<", "…", "\x7f", "\xff"}))
+	plain := rapid.StringMatching(`[ -;=?-~]{0,40}`)
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.SampledFrom([]*rapid.Generator[string]{text, plain, plain}).Draw(t, "kind")
+		at := func(name string) time.Time {
+			zone := time.FixedZone("", rapid.SampledFrom([]int{0, 3600, -34200, 7, 90000}).Draw(t, "zone"))
+			return time.Unix(rapid.Int64Range(-1<<37, 1<<38).Draw(t, name), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).In(zone)
+		}
+		labels := rapid.OneOf(rapid.Just(map[string]string(nil)), rapid.MapOfN(text, text, 0, 5))
+		a := watchbill.Alert{
+			Labels: labels.Draw(t, "labels"), Annotations: labels.Draw(t, "annotations"), StartsAt: at("start"), EndsAt: at("end"), UpdatedAt: at("update"),
+			GeneratorURL: text.Draw(t, "link"), Source: text.Draw(t, "source"),
+		}
+		want, wrong := json.Marshal(a)
+		got, err := a.JSON()
+		if wrong != nil {
+			require.EqualError(t, err, wrong.Error())
+			return
+		}
+		require.NoError(t, err)
+		require.Equal(t, string(want), got)
+	})
+	// A field that somebody adds must be written too.
+	require.Equal(t, 7, reflect.TypeFor[watchbill.Alert]().NumField())
+	require.Equal(t, 10, reflect.TypeFor[watchbill.Event]().NumField())
 }
 
 func TestLabelsText(t *testing.T) {

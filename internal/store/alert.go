@@ -31,7 +31,7 @@ type Encoded struct {
 // Encode returns the stored form of an alert with this fingerprint, which nobody
 // may change afterwards.
 func Encode(a watchbill.Alert, fp watchbill.Fingerprint) (*Encoded, error) {
-	body, err := encode(a)
+	body, err := a.JSON()
 	return &Encoded{a, fp, body}, err
 }
 
@@ -56,7 +56,7 @@ func (a AlertRow) body() (string, error) {
 			return a.encoded.body, nil
 		}
 	}
-	return encode(a.Alert)
+	return a.JSON()
 }
 
 // same reports whether two sets are one and the same map.
