@@ -127,8 +127,8 @@ func (e Event) Sum() string {
 	e.Hash = ""
 	e.At = e.At.UTC()
 	var room [1024]byte
-	p := plain{b: room[:0]}
-	if p.event(e); !p.ok {
+	p := plain{b: room[:0]}.event(e)
+	if !p.ok {
 		var err error
 		if p.b, err = json.Marshal(e); err != nil { // only Data could fail, and it was JSON when it was stored
 			p.b = fmt.Append(nil, e.Incident, e.Seq, e.At, e.Kind, e.Actor, e.Via, e.Text, e.Prev, string(e.Data))

@@ -16,11 +16,17 @@ type plain struct {
 	ok bool
 }
 
-func (p *plain) raw(s string) { p.b = append(p.b, s...) }
+func (p plain) raw(s string) plain {
+	p.b = append(p.b, s...)
+	return p
+}
 
-func (p *plain) int(n int64) { p.b = strconv.AppendInt(p.b, n, 10) }
+func (p plain) int(n int64) plain {
+	p.b = strconv.AppendInt(p.b, n, 10)
+	return p
+}
 
-func (p *plain) string(s string) {
+func (p plain) string(s string) plain {
 	p.b = append(p.b, '"')
 	from := 0
 	for i := range len(s) {
@@ -33,23 +39,24 @@ func (p *plain) string(s string) {
 		}
 	}
 	p.b = append(append(p.b, s[from:]...), '"')
+	return p
 }
 
-func (p *plain) time(t time.Time) {
+func (p plain) time(t time.Time) plain {
 	if y := t.Year(); y < 1 || y > 9999 {
 		p.ok = false
-		return
+		return p
 	}
 	if _, offset := t.Zone(); offset%60 != 0 || offset <= -24*3600 || offset >= 24*3600 {
 		p.ok = false
 	}
 	p.b = append(t.AppendFormat(append(p.b, '"'), time.RFC3339Nano), '"')
+	return p
 }
 
-func (p *plain) labels(l Labels) {
+func (p plain) labels(l Labels) plain {
 	if l == nil {
-		p.raw("null")
-		return
+		return p.raw("null")
 	}
 	var few [24]string
 	names := few[:0]
@@ -57,73 +64,73 @@ func (p *plain) labels(l Labels) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	p.raw("{")
+	p = p.raw("{")
 	for i, name := range names {
 		if i > 0 {
-			p.raw(",")
+			p = p.raw(",")
 		}
-		p.string(name)
-		p.raw(":")
-		p.string(l[name])
+		p = p.string(name)
+		p = p.raw(":")
+		p = p.string(l[name])
 	}
-	p.raw("}")
+	return p.raw("}")
 }
 
 // event writes an event without data.
-func (p *plain) event(e Event) {
+func (p plain) event(e Event) plain {
 	p.ok = len(e.Data) == 0
-	p.raw(`{"incident":`)
-	p.int(int64(e.Incident))
-	p.raw(`,"seq":`)
-	p.int(e.Seq)
-	p.raw(`,"at":`)
-	p.time(e.At)
-	p.raw(`,"kind":`)
-	p.string(string(e.Kind))
-	p.raw(`,"actor":`)
-	p.string(e.Actor)
-	p.optional(`,"via":`, e.Via)
-	p.raw(`,"text":`)
-	p.string(e.Text)
-	p.raw(`,"prev":`)
-	p.string(e.Prev)
-	p.raw(`,"hash":`)
-	p.string(e.Hash)
-	p.raw("}")
+	p = p.raw(`{"incident":`)
+	p = p.int(int64(e.Incident))
+	p = p.raw(`,"seq":`)
+	p = p.int(e.Seq)
+	p = p.raw(`,"at":`)
+	p = p.time(e.At)
+	p = p.raw(`,"kind":`)
+	p = p.string(string(e.Kind))
+	p = p.raw(`,"actor":`)
+	p = p.string(e.Actor)
+	p = p.optional(`,"via":`, e.Via)
+	p = p.raw(`,"text":`)
+	p = p.string(e.Text)
+	p = p.raw(`,"prev":`)
+	p = p.string(e.Prev)
+	p = p.raw(`,"hash":`)
+	p = p.string(e.Hash)
+	return p.raw("}")
 }
 
-func (p *plain) optional(name, value string) {
+func (p plain) optional(name, value string) plain {
 	if value != "" {
-		p.raw(name)
-		p.string(value)
+		p = p.raw(name).string(value)
 	}
+	return p
 }
 
-func (p *plain) alert(a Alert) {
+func (p plain) alert(a Alert) plain {
 	p.ok = true
-	p.raw(`{"labels":`)
-	p.labels(a.Labels)
+	p = p.raw(`{"labels":`)
+	p = p.labels(a.Labels)
 	if len(a.Annotations) > 0 {
-		p.raw(`,"annotations":`)
-		p.labels(a.Annotations)
+		p = p.raw(`,"annotations":`)
+		p = p.labels(a.Annotations)
 	}
-	p.raw(`,"startsAt":`)
-	p.time(a.StartsAt)
-	p.raw(`,"endsAt":`)
-	p.time(a.EndsAt)
-	p.raw(`,"updatedAt":`)
-	p.time(a.UpdatedAt)
-	p.optional(`,"generatorURL":`, a.GeneratorURL)
-	p.optional(`,"source":`, a.Source)
-	p.raw("}")
+	p = p.raw(`,"startsAt":`)
+	p = p.time(a.StartsAt)
+	p = p.raw(`,"endsAt":`)
+	p = p.time(a.EndsAt)
+	p = p.raw(`,"updatedAt":`)
+	p = p.time(a.UpdatedAt)
+	p = p.optional(`,"generatorURL":`, a.GeneratorURL)
+	p = p.optional(`,"source":`, a.Source)
+	return p.raw("}")
 }
 
 // JSON returns what json.Marshal does for the alert, sooner. The error is
 // json.Marshal's: a time has a year beyond 9999.
 func (a Alert) JSON() (string, error) {
 	var room [1024]byte
-	p := plain{b: room[:0]}
-	if p.alert(a); p.ok {
+	p := plain{b: room[:0]}.alert(a)
+	if p.ok {
 		return string(p.b), nil
 	}
 	b, err := json.Marshal(a)
