@@ -112,7 +112,8 @@ func (l *lane) drop() {
 	l.await(0)
 	if l.err != nil && l.jobs != nil {
 		l.jobs <- nil
-		<-l.done
+		l.running++
+		l.await(0)
 	}
 	clear(l.queue)
 	l.queue, l.err = l.queue[:0], nil
