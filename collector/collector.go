@@ -151,6 +151,7 @@ type Collector struct {
 	logs      *logs.Runner
 	remote    *remotes
 	rules     *rules.Manager
+	turns     turns
 	loader    *loader
 	sender    *sender
 	probes    *probe.Prober
@@ -189,7 +190,7 @@ func New(cfg Config, o Options) (*Collector, error) {
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
 	}
-	c := &Collector{logger: o.Logger, loader: &loader{}}
+	c := &Collector{logger: o.Logger, loader: &loader{}, turns: newTurns()}
 	c.jobs = &jobs{c: c}
 	if o.Self != nil {
 		c.self = &self{c: c, from: o.Self}

@@ -19,9 +19,13 @@ import (
 // processor and saves a quarter of the memory.
 const collectAt = 50
 
+// profileLength is how long the use of the processors is looked at.
+const profileLength = 30 * time.Second
+
 func (a *app) serve() *cobra.Command {
 	level := slog.LevelInfo
 	stopTimers := time.Duration(0)
+	profiles := ""
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the daemon until it is told to stop",
@@ -40,10 +44,17 @@ func (a *app) serve() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if profiles != "" {
+				asked := make(chan os.Signal, 1)
+				signal.Notify(asked, syscall.SIGUSR1)
+				defer signal.Stop(asked)
+				go profiler{dir: profiles, length: profileLength, logger: logger}.run(c.Context(), asked)
+			}
 			return serve(c.Context(), d)
 		},
 	}
 	c.Flags().TextVar(&level, "log-level", level, "the least `LEVEL` that is logged: debug, info, warn or error")
+	c.Flags().StringVar(&profiles, "profiles", "", "write Go profiles of heap, goroutines and 30 seconds of CPU into the folder `DIR` on SIGUSR1")
 	c.Flags().DurationVar(&stopTimers, "debug-stop-timers-after", 0, "stop the loop that fires timers after a `TIME`, to see the alarm speak")
 	_ = c.Flags().MarkHidden("debug-stop-timers-after") // it fails only for a flag that is not there
 	return c
