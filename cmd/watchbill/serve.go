@@ -14,11 +14,6 @@ import (
 	"watchbill/internal/daemon"
 )
 
-// collectAt is GOGC where the environment has none. The series take most of the
-// memory and live long; collecting twice as often as usual costs a percent of a
-// processor and saves a quarter of the memory.
-const collectAt = 50
-
 // profileLength is how long the use of the processors is looked at.
 const profileLength = 30 * time.Second
 
@@ -37,7 +32,7 @@ func (a *app) serve() *cobra.Command {
 		Args:    args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if a.getenv("GOGC") == "" {
-				debug.SetGCPercent(collectAt)
+				go tuneCollection(c.Context())
 			}
 			logger := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 			d, err := daemon.New(c.Context(), daemon.Options{Load: a.load, Logger: logger, Terminal: a.stdout, Version: buildVersion(), StopTimersAfter: stopTimers})
@@ -46,7 +41,7 @@ func (a *app) serve() *cobra.Command {
 			}
 			if profiles != "" {
 				asked := make(chan os.Signal, 1)
-				signal.Notify(asked, syscall.SIGUSR1)
+				signal.Notify(asked, profileSignal)
 				defer signal.Stop(asked)
 				go profiler{dir: profiles, length: profileLength, logger: logger}.run(c.Context(), asked)
 			}

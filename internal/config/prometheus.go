@@ -191,7 +191,7 @@ func (b *builder) targetFiles() {
 	files, problems := targets.Rules(*c)
 	b.targetProblems(problems)
 	for _, f := range files {
-		b.cfg.Collector.Rules = append(b.cfg.Collector.Rules, collector.RuleFile{Name: f.Name, Content: f.Content})
+		b.cfg.Collector.Rules = append(b.cfg.Collector.Rules, collector.RuleFile{Name: f.Name, Content: f.Content, Generated: true})
 	}
 }
 
