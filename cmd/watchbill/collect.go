@@ -17,10 +17,25 @@ const (
 	mostGarbage, leastGarbage = 50, 15
 	// dear and cheap are shares of one processor that collecting takes: above the
 	// one, more garbage is waited for at once, below the other a little less.
-	dear, cheap = 0.05, 0.02
+	dear, cheap = 0.03, 0.01
 	// collectLook is how often the share is looked at.
 	collectLook = 10 * time.Second
+	// markRate is how many bytes in use one processor goes through in a second. The
+	// runtime's own account of the time counts what other programs took meanwhile,
+	// so that on a busy machine collecting would look dear.
+	markRate = 1 << 30
 )
+
+// collections is what the runtime tells about collecting.
+type collections struct {
+	count, inUse uint64 // so far; bytes that the last one found
+}
+
+// share is the share of one processor that collecting took in a time since an
+// earlier account.
+func (c collections) share(earlier collections, in time.Duration) float64 {
+	return float64(c.count-earlier.count) * float64(c.inUse) / markRate / in.Seconds()
+}
 
 // garbage is the next GOGC after the one under which collecting took a share of
 // one processor.
@@ -36,7 +51,7 @@ func garbage(percent int, share float64) int {
 
 // tuneCollection sets GOGC until ctx ends.
 func tuneCollection(ctx context.Context) {
-	percent, spent := mostGarbage, collecting()
+	percent, earlier := mostGarbage, collected()
 	debug.SetGCPercent(percent)
 	tick := time.NewTicker(collectLook)
 	defer tick.Stop()
@@ -46,19 +61,18 @@ func tuneCollection(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now := collecting()
-		next := garbage(percent, (now-spent)/collectLook.Seconds())
-		if spent = now; next != percent {
+		now := collected()
+		if next := garbage(percent, now.share(earlier, collectLook)); next != percent {
 			percent = next
 			debug.SetGCPercent(percent)
 		}
+		earlier = now
 	}
 }
 
-// collecting is how many seconds of processor time collecting took so far, as of
-// the end of the last collection, without what nobody else had a use for.
-func collecting() float64 {
-	s := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"}}
+// collected reads the runtime's account.
+func collected() collections {
+	s := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/live:bytes"}}
 	metrics.Read(s)
-	return s[0].Value.Float64() - s[1].Value.Float64()
+	return collections{count: s[0].Value.Uint64(), inUse: s[1].Value.Uint64()}
 }
