@@ -25,6 +25,10 @@
 // move to a group of the same name with " alerts" appended. A group that states
 // its interval is left alone.
 //
+// At most sixteen groups, or four for each processor, are evaluated over the
+// series here at once. One that waits is evaluated for the moment at which it was
+// due.
+//
 // The two halves of a split group are evaluated independently. An alert rule
 // that reads a series recorded in its own group sees the value of the last grid
 // point.
