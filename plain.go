@@ -76,9 +76,9 @@ func (p plain) labels(l Labels) plain {
 	return p.raw("}")
 }
 
-// event writes an event without data.
+// event writes an event.
 func (p plain) event(e Event) plain {
-	p.ok = len(e.Data) == 0
+	p.ok = true
 	p = p.raw(`{"incident":`)
 	p = p.int(int64(e.Incident))
 	p = p.raw(`,"seq":`)
@@ -92,11 +92,34 @@ func (p plain) event(e Event) plain {
 	p = p.optional(`,"via":`, e.Via)
 	p = p.raw(`,"text":`)
 	p = p.string(e.Text)
+	if len(e.Data) > 0 {
+		p.ok = p.ok && compact(e.Data)
+		p = p.raw(`,"data":`).raw(string(e.Data))
+	}
 	p = p.raw(`,"prev":`)
 	p = p.string(e.Prev)
 	p = p.raw(`,"hash":`)
 	p = p.string(e.Hash)
 	return p.raw("}")
+}
+
+// compact reports whether encoding/json leaves JSON as it stands: it takes out
+// what is between the values, and escapes what could be HTML.
+func compact(data []byte) bool {
+	inside, escaped := false, false
+	for _, c := range data {
+		switch {
+		case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&' || c == ' ' && !inside:
+			return false
+		case escaped:
+			escaped = false
+		case c == '\\' && inside:
+			escaped = true
+		case c == '"':
+			inside = !inside
+		}
+	}
+	return !inside
 }
 
 func (p plain) optional(name, value string) plain {

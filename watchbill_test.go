@@ -46,7 +46,9 @@ func TestEventSumIsOfItsJSON(t *testing.T) {
 			Text: text.Draw(t, "text"), Prev: text.Draw(t, "prev"), Hash: "not part of it",
 		}
 		if rapid.Bool().Draw(t, "data") {
-			e.Data = json.RawMessage(`{"a": "<b>"}`)
+			e.Data = json.RawMessage(rapid.SampledFrom([]string{
+				`{"a": "<b>"}`, `{"a":"<b>"}`, `{"a":"b c","n":[1,true,null]}`, `{"a":"\" b\\","c":{}}`, `{"a":"b" ,"c":1}`, ` 1`, `"…"`, `"\u2028"`, `{"a":"\\" }`,
+			}).Draw(t, "json"))
 		}
 		plain := e
 		plain.Hash, plain.At = "", e.At.UTC()

@@ -52,10 +52,13 @@ func crashMatrix(t *testing.T) {
 	require.Greater(t, died, points/3, "enough of the points must be reached, else this proves nothing")
 	r.serve()
 	require.NoError(t, r.post(alert("service-after-all", "1")), "it goes on")
-	for _, inc := range r.open() { // else it goes on for ever
-		if inc.ID%12 != 0 {
-			require.NoError(t, r.ack(inc.ID))
+	unanswered := 0 // a few go on for ever, but leave moments at which nothing is due
+	for _, inc := range r.open() {
+		if inc.ID%12 == 0 && unanswered < 30 {
+			unanswered++
+			continue
 		}
+		require.NoError(t, r.ack(inc.ID))
 	}
 	e := r.evidence(r.settle(2*time.Minute), true)
 	require.NotEmpty(t, e.accepted)
