@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,6 +146,7 @@ type stack struct {
 	name     string
 	programs []*server
 	dir      string // of the series
+	profiles string // where ours writes them
 	api      string
 	token    string
 }
@@ -216,8 +218,8 @@ escalation: {second: 2h, manager: 3h, everyone: 4h, repeat: 4h}
 	secret, err := os.ReadFile(token)
 	require.NoError(t, err)
 	s := &server{name: "watchbill", url: "http://" + addr}
-	launch(t, s, "/-/ready", exec.CommandContext(context.Background(), bin, "serve", "--config", file, "--log-level", "error"))
-	return stack{name: s.name, programs: []*server{s}, dir: dir, api: s.url, token: strings.TrimSpace(string(secret))}
+	launch(t, s, "/-/ready", exec.CommandContext(context.Background(), bin, "serve", "--config", file, "--log-level", "error", "--profiles", dir))
+	return stack{name: s.name, programs: []*server{s}, dir: dir, profiles: dir, api: s.url, token: strings.TrimSpace(string(secret))}
 }
 
 // debianStack is Debian's Prometheus, Alertmanager and blackbox_exporter, with
@@ -381,6 +383,29 @@ func watched(t *testing.T, bin string, table *strings.Builder) {
 			float64(grown)/(1<<20)/took.Hours(), asked.Round(time.Millisecond))
 	}
 	stacks[0].parts(t)
+	stacks[0].profile(t, bin)
+}
+
+// profile logs what the daemon's memory holds and what its processors do.
+func (s stack) profile(t testing.TB, bin string) {
+	p, err := os.FindProcess(s.programs[0].pid)
+	require.NoError(t, err)
+	require.NoError(t, p.Signal(syscall.SIGUSR1))
+	for _, kind := range []string{"heap", "cpu"} {
+		var file string
+		require.Eventually(t, func() bool {
+			found, err := filepath.Glob(filepath.Join(s.profiles, kind+"-*.pprof"))
+			if err != nil || len(found) == 0 {
+				return false
+			}
+			file = found[0]
+			info, err := os.Stat(file)
+			return err == nil && info.Size() > 0
+		}, time.Minute, 100*time.Millisecond)
+		out, err := exec.CommandContext(t.Context(), "go", "tool", "pprof", "-sample_index=-1", "-top", "-nodecount=25", bin, file).CombinedOutput()
+		require.NoError(t, err, string(out))
+		t.Logf("%s", out)
+	}
 }
 
 // parts logs what the daemon says of its own memory.
@@ -417,6 +442,9 @@ func evaluated(t *testing.T, bin string, table *strings.Builder) {
 		time.Sleep(run)
 		rss, _ := s.rss(t)
 		fmt.Fprintf(table, "| %s | %.1f %% | %.0f MiB |\n", s.name, 100*(s.cpu(t)-before).Seconds()/run.Seconds(), rss)
+		if s.token != "" {
+			s.profile(t, bin)
+		}
 	}
 	t.Run("watchbill", func(t *testing.T) { report(watching(t, bin, p, sink, extra)) })
 	config := write(t, dir, "watchbill.yaml", "external_url: http://127.0.0.1:1\nroles: {preset: operations}\npeople: [{name: a, roles: [support, deployment, infrastructure, security, manager], contact: [{receiver: terminal}]}]\n"+extra+"\n")
