@@ -16,6 +16,7 @@ type Config struct {
 	Services   []watchbill.Service
 	Activities []Rule                        // the first that matches names the activity
 	Severities map[string]watchbill.Severity // value of the severity label to severity
+	Exceptions []Exception                   // the first that covers an alert counts
 	GroupBy    []string                      // default service, environment, activity
 	// ResolveTimeout ends alerts that were pushed without an end. Default 5 m.
 	ResolveTimeout time.Duration
@@ -43,5 +44,19 @@ type Rule struct {
 	MuteTimeIntervals   []string
 	ActiveTimeIntervals []string
 	// Line is where the rule stands, "watchbill.yaml:41", for explain.
+	Line string
+}
+
+// Exception treats the alerts of some services in some environments otherwise. An
+// empty list is all of them. Whose they are is part of the matrix itself.
+type Exception struct {
+	Services     []string
+	Environments []string
+	Activities   []watchbill.ActivityID
+	// MaxSeverity is the highest severity that counts; zero leaves it alone.
+	MaxSeverity         watchbill.Severity
+	MuteTimeIntervals   []string
+	ActiveTimeIntervals []string
+	// Line is where it stands, "watchbill.yaml:41", for explain.
 	Line string
 }

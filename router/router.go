@@ -13,6 +13,8 @@
 // The first rule of activities: whose matchers all match names the activity; an
 // alert that no rule matches is first-line. The activity is a row of the
 // responsibility matrix ([watchbill.Matrix]); its marked roles are responsible.
+// Overrides of the matrix replace rows for some services and environments, and an
+// [Exception] caps the severity or sets other hours there.
 //
 // The service is the label service, else sloth_service, else job. The
 // environment is the label environment, else env, else the first environment of
@@ -72,13 +74,27 @@ func New(cfg Config) (*Router, error) {
 		if !cfg.Matrix.HasActivity(rule.Activity) {
 			return nil, watchbill.Invalidf("name a row of the matrix", "%s: there is no activity %q", rule.Line, rule.Activity)
 		}
-		for _, name := range slices.Concat(rule.MuteTimeIntervals, rule.ActiveTimeIntervals) {
-			if _, ok := cfg.TimeIntervals[name]; !ok {
-				return nil, watchbill.Invalidf("add it to time_intervals", "%s: there is no time interval %q", rule.Line, name)
-			}
+		if err := r.haveIntervals(rule.Line, rule.MuteTimeIntervals, rule.ActiveTimeIntervals); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range cfg.Exceptions {
+		if err := r.haveIntervals(e.Line, e.MuteTimeIntervals, e.ActiveTimeIntervals); err != nil {
+			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// haveIntervals returns an error if a time interval that is named at a place is
+// not defined.
+func (r *Router) haveIntervals(line string, names ...[]string) error {
+	for _, name := range slices.Concat(names...) {
+		if _, ok := r.cfg.TimeIntervals[name]; !ok {
+			return watchbill.Invalidf("add it to time_intervals", "%s: there is no time interval %q", line, name)
+		}
+	}
+	return nil
 }
 
 // ResolveTimeout is how long an alert that was pushed without an end fires
@@ -100,6 +116,7 @@ type Verdict struct {
 	Activity       watchbill.ActivityID
 	ActivityReason string
 	Roles          []watchbill.RoleID // responsible, those paged first in front
+	RowReason      string             // the place of the override that gives the row; empty: the matrix itself
 	Severity       watchbill.Severity
 	SeverityReason string
 	Key            string // group key
@@ -158,14 +175,18 @@ func (r *Router) Decide(in Input) Verdict {
 	v := Verdict{}
 	v.Service, v.Environment = r.place(in.Alert.Labels)
 	rule := r.classify(set, &v)
-	v.Roles = r.cfg.Matrix.Responsible(v.Activity)
+	r.row(&v)
 	v.Severity, v.SeverityReason = r.severity(in.Alert.Labels)
+	exception := r.exception(&v)
 	v.Key = r.key(in.Alert.Labels, v)
 
 	v.Mutes = append(v.Mutes, in.Silences.mutes(set, in.Now)...)
 	v.Mutes = append(v.Mutes, r.inhibited(set, in)...)
 	if rule != nil {
-		v.Mutes = append(v.Mutes, r.intervals(*rule, in.Now)...)
+		v.Mutes = append(v.Mutes, r.intervals(rule.MuteTimeIntervals, rule.ActiveTimeIntervals, in.Now)...)
+	}
+	if exception != nil {
+		v.Mutes = append(v.Mutes, r.intervals(exception.MuteTimeIntervals, exception.ActiveTimeIntervals, in.Now)...)
 	}
 	v.Mutes = append(v.Mutes, r.maintained(in, v.Service)...)
 	return v
@@ -215,8 +236,14 @@ func firstOf(l watchbill.Labels, names ...string) string {
 
 // Severity returns the severity of an alert's labels.
 func (r *Router) Severity(l watchbill.Labels) watchbill.Severity {
-	sev, _ := r.severity(l)
-	return sev
+	v := Verdict{}
+	v.Severity, v.SeverityReason = r.severity(l)
+	if len(r.cfg.Exceptions) > 0 {
+		v.Service, v.Environment = r.place(l)
+		r.classify(labelSet(l), &v)
+		r.exception(&v)
+	}
+	return v.Severity
 }
 
 func (r *Router) severity(l watchbill.Labels) (watchbill.Severity, string) {
@@ -293,18 +320,18 @@ func equalLabels(rule *inhibit.InhibitRule, a, b model.LabelSet) bool {
 	return true
 }
 
-func (r *Router) intervals(rule Rule, now time.Time) []Mute {
+func (r *Router) intervals(muting, active []string, now time.Time) []Mute {
 	var mutes []Mute
-	if len(rule.MuteTimeIntervals) > 0 {
-		if in, names, err := r.intervener.Mutes(rule.MuteTimeIntervals, now); err == nil && in {
+	if len(muting) > 0 {
+		if in, names, err := r.intervener.Mutes(muting, now); err == nil && in {
 			mutes = append(mutes, Mute{Kind: MuteTimeInterval, ID: names[0], Reason: "muted in the time interval " + strings.Join(names, ", ")})
 		}
 	}
-	if len(rule.ActiveTimeIntervals) > 0 {
-		if in, _, err := r.intervener.Mutes(rule.ActiveTimeIntervals, now); err == nil && !in {
+	if len(active) > 0 {
+		if in, _, err := r.intervener.Mutes(active, now); err == nil && !in {
 			mutes = append(mutes, Mute{
-				Kind: MuteTimeInterval, ID: rule.ActiveTimeIntervals[0],
-				Reason: "outside the time interval " + strings.Join(rule.ActiveTimeIntervals, ", "),
+				Kind: MuteTimeInterval, ID: active[0],
+				Reason: "outside the time interval " + strings.Join(active, ", "),
 			})
 		}
 	}

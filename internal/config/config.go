@@ -183,6 +183,8 @@ type builder struct {
 	anyReceiver  bool     // receivers could not be read: do not complain about names
 	guessing     bool     // somebody's role is unknown: do not say who lacks which
 	untrusted    bool     // roles could not be read: do not complain about their names
+
+	mergedInto map[string]string // by role of the preset
 }
 
 // build fills the configuration, in the order in which the parts need each
@@ -195,6 +197,7 @@ func (b *builder) build() {
 	b.peopleSection()
 	b.timing()
 	b.routing()
+	b.overrides()
 	b.rosters()
 	b.prometheus()
 	b.targetFiles()
@@ -203,6 +206,7 @@ func (b *builder) build() {
 	b.foreignRules()
 	b.watch()
 	b.assemble()
+	b.orphans()
 }
 
 // general reads the daemon's own keys.

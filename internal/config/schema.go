@@ -29,6 +29,7 @@ type sections struct {
 	Services     []serviceEntry     `yaml:"services"`
 	Roles        rolesSection       `yaml:"roles"`
 	Matrix       table[table[text]] `yaml:"matrix"`
+	Overrides    []overrideEntry    `yaml:"overrides"`
 	People       []personEntry      `yaml:"people"`
 	Activities   []activityEntry    `yaml:"activities"`
 	Severities   table[text]        `yaml:"severities"`
@@ -72,12 +73,28 @@ type serviceEntry struct {
 // rolesSection is either {preset: NAME} or a list of roles.
 type rolesSection struct {
 	n      *yaml.Node
-	preset text
-	list   []roleEntry
+	rolesPreset
+	list []roleEntry
 }
 
 type rolesPreset struct {
-	Preset text `yaml:"preset"`
+	Preset  text          `yaml:"preset"`
+	Manager text          `yaml:"manager"`
+	Merge   table[[]text] `yaml:"merge"`
+}
+
+// overrideEntry changes whose alerts are and how they page, for some services in
+// some environments.
+type overrideEntry struct {
+	where
+	Services        []text             `yaml:"services"`
+	Environments    []text             `yaml:"environments"`
+	Activities      []text             `yaml:"activities"`
+	Roles           []text             `yaml:"roles"`
+	Matrix          table[table[text]] `yaml:"matrix"`
+	MaxSeverity     text               `yaml:"max_severity"`
+	MuteIntervals   []text             `yaml:"mute_time_intervals"`
+	ActiveIntervals []text             `yaml:"active_time_intervals"`
 }
 
 type roleEntry struct {
@@ -100,9 +117,7 @@ func (r *rolesSection) decodeNode(l *loader, n *yaml.Node, what string) {
 		l.problem(n, "write {preset: operations}, or a list of {id, title, manager}", "roles must be a preset or a list of roles, not a %s", kindName(n))
 		return
 	}
-	var p rolesPreset
-	l.decodeStruct(n, reflect.ValueOf(&p).Elem(), what)
-	r.preset = p.Preset
+	l.decodeStruct(n, reflect.ValueOf(&r.rolesPreset).Elem(), what)
 }
 
 type personEntry struct {

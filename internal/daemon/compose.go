@@ -36,8 +36,11 @@ type rooms struct {
 func (r *rooms) opening(a watchbill.Alert, v router.Verdict) incident.Opening {
 	o := incident.Opening{
 		Key: v.Key, Alert: a, Service: v.Service, Environment: v.Environment,
-		Activity: v.Activity, Severity: v.Severity, Path: r.planner.Path(v.Activity, v.Service),
+		Activity: v.Activity, Severity: v.Severity, Path: r.planner.PathAt(v.Activity, watchbill.Place{Service: v.Service, Environment: v.Environment}),
 		Why: fmt.Sprintf("%s because %s; %s because %s", v.Activity, v.ActivityReason, v.Severity, v.SeverityReason),
+	}
+	if v.RowReason != "" {
+		o.Why += "; the roles are those of " + v.RowReason
 	}
 	if book, ok := r.runbooks.Find(a.Labels, a.Annotations, v.Activity); ok {
 		o.Runbook = book.Name

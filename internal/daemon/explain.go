@@ -25,6 +25,7 @@ type Explanation struct {
 	Activity       watchbill.ActivityID `json:"activity"`
 	ActivityReason string               `json:"activity_reason"`
 	Row            []ExplainedRole      `json:"row"`
+	RowReason      string               `json:"row_reason,omitempty"` // the override that gives the row
 	Severity       watchbill.Severity   `json:"severity"`
 	SeverityReason string               `json:"severity_reason"`
 	Group          string               `json:"group"`
@@ -120,8 +121,10 @@ func (r *rooms) explain(in router.Input, open *watchbill.Incident) Explanation {
 		Activity: v.Activity, ActivityReason: v.ActivityReason, Severity: v.Severity, SeverityReason: v.SeverityReason,
 		Group: v.Key, Pages: []ExplainedPage{},
 	}
-	for _, role := range r.matrix.Roles {
-		if m := r.matrix.Mark(v.Activity, role.ID); m != watchbill.NotMarked {
+	x.RowReason = v.RowReason
+	matrix := r.matrix.At(watchbill.Place{Service: v.Service, Environment: v.Environment})
+	for _, role := range matrix.Roles {
+		if m := matrix.Mark(v.Activity, role.ID); m != watchbill.NotMarked {
 			x.Row = append(x.Row, ExplainedRole{role.ID, m.String()})
 		}
 	}
@@ -188,6 +191,9 @@ func (x Explanation) Text() string {
 		roles[i] = fmt.Sprintf("%s (%s)", c.Role, c.Mark)
 	}
 	line("roles", "%s", cmp.Or(strings.Join(roles, ", "), "none marked: the manager answers"))
+	if x.RowReason != "" {
+		line("", "as overridden at %s", x.RowReason)
+	}
 	line("severity", "%s: %s", x.Severity, x.SeverityReason)
 	line("group", "%s", x.Group)
 	for _, m := range x.Muted {
