@@ -28,7 +28,9 @@
 // a target while a source fires whose values of the equal labels are the same,
 // and an alert that matches both sides is not muted by another such; a rule's
 // mute_time_intervals mute inside, its active_time_intervals outside. Maintenance
-// mutes the alerts of its services and service targets while it runs. A muted
+// mutes the alerts of its services and service targets while it runs. An alert of
+// a service waits while an incident of one that it depends on is live, is of the
+// same activity and environment and is no less severe. A muted
 // alert opens no incident until the mute ends; its end is always recorded.
 package router
 
@@ -53,6 +55,7 @@ type Router struct {
 	inhibit    []*inhibit.InhibitRule
 	intervener *timeinterval.Intervener
 	services   map[string]watchbill.Service
+	upstream   map[string][]string // what a service depends on, through others too
 }
 
 // New makes a router of a configuration.
@@ -70,6 +73,7 @@ func New(cfg Config) (*Router, error) {
 	for _, s := range cfg.Services {
 		r.services[s.Name] = s
 	}
+	r.upstream = upstream(cfg.Services)
 	for _, rule := range cfg.Activities {
 		if !cfg.Matrix.HasActivity(rule.Activity) {
 			return nil, watchbill.Invalidf("name a row of the matrix", "%s: there is no activity %q", rule.Line, rule.Activity)
@@ -107,6 +111,7 @@ type Input struct {
 	Now      time.Time
 	Active   []watchbill.Alert // firing alerts, for inhibit rules; see NeedsActive
 	Silences *Silences
+	Open     []watchbill.Incident // live incidents that it may wait behind; see Upstream
 }
 
 // Verdict is a decision with its reasons.
@@ -126,10 +131,10 @@ type Verdict struct {
 // Muted reports whether something mutes the alert.
 func (v Verdict) Muted() bool { return len(v.Mutes) > 0 }
 
-// OnlyInhibited reports whether inhibit rules mute the alert and nothing else
-// does.
+// OnlyInhibited reports whether inhibit rules or dependencies mute the alert and
+// nothing else does.
 func (v Verdict) OnlyInhibited() bool {
-	return v.Muted() && !slices.ContainsFunc(v.Mutes, func(m Mute) bool { return m.Kind != MuteInhibited })
+	return v.Muted() && !slices.ContainsFunc(v.Mutes, func(m Mute) bool { return m.Kind != MuteInhibited && m.Kind != MuteDependency })
 }
 
 // MuteReason says in one line what mutes the alert; empty if nothing does.
@@ -150,13 +155,14 @@ const (
 	MuteInhibited    MuteKind = "inhibited"
 	MuteTimeInterval MuteKind = "time_interval"
 	MuteMaintenance  MuteKind = "maintenance"
+	MuteDependency   MuteKind = "dependency"
 )
 
 // Mute is one thing that mutes an alert. Until is when it ends by itself, zero
 // when that is not known.
 type Mute struct {
 	Kind   MuteKind
-	ID     string // the silence's id, the source's fingerprint, the name of the interval or of the maintenance
+	ID     string // the silence's id, the source's fingerprint, the name of the interval or of the maintenance, the incident
 	Reason string
 	Until  time.Time
 }
@@ -189,6 +195,7 @@ func (r *Router) Decide(in Input) Verdict {
 		v.Mutes = append(v.Mutes, r.intervals(exception.MuteTimeIntervals, exception.ActiveTimeIntervals, in.Now)...)
 	}
 	v.Mutes = append(v.Mutes, r.maintained(in, v.Service)...)
+	v.Mutes = append(v.Mutes, r.waits(in, v)...)
 	return v
 }
 

@@ -100,6 +100,15 @@ func (f *flow) explain(ctx context.Context, labels watchbill.Labels, at time.Tim
 		for _, row := range rows {
 			in.Active = append(in.Active, row.Alert)
 		}
+		for _, key := range r.router.Upstream(in.Alert) {
+			inc, found, err := tx.IncidentByKey(key)
+			if err != nil {
+				return err
+			}
+			if found && inc.State.Live() {
+				in.Open = append(in.Open, inc)
+			}
+		}
 		inc, found, err := tx.IncidentByKey(r.router.Decide(in).Key)
 		if found {
 			open = &inc

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -213,6 +215,9 @@ func (w *work) begin(row store.AlertRow) error {
 	// nobody.
 	attach := found && inc.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(inc.Severity)
 	if v.Muted() && !attach {
+		if err := w.waiting(row, v); err != nil {
+			return err
+		}
 		row.Muted, row.Due = v.MuteReason(), recheckAt(v, w.now)
 		if row.EndsAt.Before(row.Due) {
 			row.Due = row.EndsAt
@@ -257,7 +262,34 @@ func (w *work) decide(a watchbill.Alert) (router.Verdict, error) {
 			in.Active = append(in.Active, row.Alert)
 		}
 	}
+	for _, key := range w.router.Upstream(a) {
+		inc, found, err := w.newest(key)
+		if err != nil {
+			return router.Verdict{}, err
+		}
+		if found && inc.State.Live() {
+			in.Open = append(in.Open, inc)
+		}
+	}
 	return w.router.Decide(in), nil
+}
+
+// waiting writes on the timeline of the incident behind which an alert waits that
+// it does, once.
+func (w *work) waiting(row store.AlertRow, v router.Verdict) error {
+	i := slices.IndexFunc(v.Mutes, func(m router.Mute) bool { return m.Kind == router.MuteDependency })
+	if i < 0 || strings.Contains(row.Muted, v.Mutes[i].Reason) {
+		return nil
+	}
+	id, err := watchbill.ParseIncidentID(v.Mutes[i].ID)
+	if err != nil {
+		return err
+	}
+	inc, err := w.incident(id)
+	if err != nil {
+		return err
+	}
+	return w.save(&inc, w.event(watchbill.EventAlertJoined, "%s %s waits here instead of paging: %s", row.Name(), row.Labels, v.Mutes[i].Reason))
 }
 
 // end records that an alert ended.
@@ -316,6 +348,11 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 		return err
 	}
 	w.answered(inc, e.Events)
+	if !inc.State.Live() { // what waited behind it is decided again
+		if err := w.tx.HastenMuted(w.now); err != nil {
+			return err
+		}
+	}
 	if row != nil {
 		row.Incident = inc.ID
 		if err := w.put(*row); err != nil {

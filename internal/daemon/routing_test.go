@@ -104,3 +104,63 @@ people:
 	require.EqualValues(t, "database-administrator", x.Pages[0].Role)
 	require.EqualValues(t, "sam", x.Pages[1].Person)
 }
+
+// While an incident of the database is live, what depends on it waits behind it
+// instead of paging: the same activity and environment, and no higher severity.
+// When it is resolved what still fires pages at once.
+func TestDependentsWaitBehindTheirCause(t *testing.T) {
+	t.Parallel()
+	routed(t, func(t *testing.T, s *scene) {
+		shop := watchbill.Labels{"alertname": "Errors", "service": "shop", "severity": "page"}
+		s.post(disk(), 10*time.Hour)
+		n := len(s.phone.Pages())
+		s.post(shop, 10*time.Hour) // through checkout
+		require.Len(t, s.incidents(), 1)
+		require.Len(t, s.phone.Pages(), n)
+		require.Contains(t, show(t, s.frank, 1).Text(), "waits here instead of paging: shop depends on db, whose incident INC-1 is not resolved")
+		require.Equal(t, []string{"shop depends on db, whose incident INC-1 is not resolved"}, s.explained(shop).Muted)
+		s.sleep(3 * time.Minute)
+		events := 0
+		for _, e := range show(t, s.frank, 1).Timeline {
+			if e.Kind == watchbill.EventAlertJoined {
+				events++
+			}
+		}
+		require.Equal(t, 1, events, "written once, not at each look")
+
+		for name, labels := range map[string]watchbill.Labels{
+			"more severe":         {"alertname": "Down", "service": "shop", "severity": "sev1"},
+			"another activity":    {"alertname": "Burn", "service": "shop", "severity": "page", "st": "x"},
+			"another environment": {"alertname": "Down", "service": "shop", "severity": "page", "environment": "preprod"},
+			"upstream of it":      {"alertname": "Power", "service": "rack", "severity": "page"},
+		} {
+			require.Empty(t, s.explained(labels).Muted, name)
+		}
+
+		s.post(disk(), -time.Second)
+		s.sleep(0)
+		all := s.incidents()
+		require.Len(t, all, 2, "the cause is gone and this fires still")
+		require.Equal(t, "shop", all[0].Service)
+		require.Greater(t, len(s.phone.Pages()), n)
+	}, "  - {name: checkout, tier: 1, owner: deployment, environments: [prod]}\n",
+		"  - {name: checkout, tier: 1, owner: deployment, environments: [prod], depends_on: [db]}\n  - {name: db, depends_on: [rack]}\n  - {name: rack}\n  - {name: shop, depends_on: [checkout]}\n")
+}
+
+// A cause that is silenced is no reason to keep quiet about its effects; and the
+// end of an alert that waits is recorded.
+func TestASilencedCauseHidesNothing(t *testing.T) {
+	t.Parallel()
+	routed(t, func(t *testing.T, s *scene) {
+		shop := watchbill.Labels{"alertname": "Errors", "service": "checkout", "severity": "page"}
+		s.post(disk(), 10*time.Hour)
+		s.post(shop, 10*time.Hour)
+		require.Len(t, s.incidents(), 1)
+		s.silence(time.Hour, "alertname", "DiskFull")
+		s.sleep(6 * time.Minute) // the next step of the cause is held
+		require.NotEmpty(t, show(t, s.frank, 1).Incident.HeldBy)
+		require.Len(t, s.incidents(), 2)
+		s.post(shop, -time.Second)
+		require.Equal(t, watchbill.StateResolved, s.incidents()[0].State, "a resolve is never suppressed")
+	}, "deployment, environments: [prod]}\n", "deployment, environments: [prod], depends_on: [db]}\n  - {name: db}\n")
+}
