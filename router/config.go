@@ -24,6 +24,13 @@ type Config struct {
 	InhibitRules  []amcommoncfg.InhibitRule
 	TimeIntervals map[string][]timeinterval.TimeInterval
 	Maintenance   []Maintenance
+
+	// BroadSilence is how many distinct alerts of 7 days a silence may mute before a
+	// second person must agree. Default 10.
+	BroadSilence int
+	// SilenceReminder is how long before its end the author of a silence is told, if
+	// it still mutes something; a quarter of its time if that is shorter. Default 15 m.
+	SilenceReminder time.Duration
 }
 
 // Maintenance mutes the alerts of what is worked on while it is.

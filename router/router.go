@@ -66,6 +66,12 @@ func New(cfg Config) (*Router, error) {
 	if cfg.ResolveTimeout == 0 {
 		cfg.ResolveTimeout = 5 * time.Minute
 	}
+	if cfg.BroadSilence == 0 {
+		cfg.BroadSilence = 10
+	}
+	if cfg.SilenceReminder == 0 {
+		cfg.SilenceReminder = 15 * time.Minute
+	}
 	r := &Router{cfg: cfg, intervener: timeinterval.NewIntervener(cfg.TimeIntervals), services: map[string]watchbill.Service{}}
 	for _, rule := range cfg.InhibitRules {
 		r.inhibit = append(r.inhibit, inhibit.NewInhibitRule(rule))
@@ -186,7 +192,7 @@ func (r *Router) Decide(in Input) Verdict {
 	exception := r.exception(&v)
 	v.Key = r.key(in.Alert.Labels, v)
 
-	v.Mutes = append(v.Mutes, in.Silences.mutes(set, in.Now)...)
+	v.Mutes = append(v.Mutes, in.Silences.mutes(set, v.Activity, in.Now)...)
 	v.Mutes = append(v.Mutes, r.inhibited(set, in)...)
 	if rule != nil {
 		v.Mutes = append(v.Mutes, r.intervals(rule.MuteTimeIntervals, rule.ActiveTimeIntervals, in.Now)...)

@@ -101,6 +101,12 @@ func (b *builder) routing() {
 		r.Severities[s.Key.v] = v
 	}
 	r.InhibitRules = append(r.InhibitRules, burnInhibition()...)
+	r.SilenceReminder = b.positive(b.file.Silences.Reminder, "reminder")
+	if broad := b.file.Silences.Broad; broad.given() {
+		if r.BroadSilence = broad.v; broad.v < 1 {
+			b.problem(broad.n, "write how many alerts of 7 days one person may mute, such as 10", "broad must be at least 1")
+		}
+	}
 }
 
 // burnInhibition lets a faster burn tier of a service target mute the slower

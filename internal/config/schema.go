@@ -40,6 +40,7 @@ type sections struct {
 	InhibitRules raw                `yaml:"inhibit_rules"`
 	Intervals    raw                `yaml:"time_intervals"`
 	Maintenance  []maintenanceEntry `yaml:"maintenance"`
+	Silences     silencesSection    `yaml:"silences"`
 	Templates    []text             `yaml:"templates"`
 	Runbooks     runbooksSection    `yaml:"runbooks"`
 	Auth         authSection        `yaml:"auth"`
@@ -176,6 +177,11 @@ type escalationSection struct {
 	Manager  duration `yaml:"manager"`
 	Everyone duration `yaml:"everyone"`
 	Repeat   duration `yaml:"repeat"`
+}
+
+type silencesSection struct {
+	Broad    number   `yaml:"broad"`
+	Reminder duration `yaml:"reminder"`
 }
 
 type runbooksSection struct {

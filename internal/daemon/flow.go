@@ -235,6 +235,9 @@ func (w *work) begin(row store.AlertRow) error {
 		o.Previous = previous
 		e = w.life.Open(w.now, o)
 	}
+	if e.Page && row.Muted != "" {
+		e.Incident.PageReason += "; until now " + row.Muted
+	}
 	row.Muted, row.Due = "", row.EndsAt
 	return w.apply(e, &row, nil)
 }

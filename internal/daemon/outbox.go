@@ -45,6 +45,14 @@ func (o outbox) Needed(ctx context.Context, d watchbill.Delivery) (bool, string,
 	}
 	var inc watchbill.Incident
 	var row store.PageRow
+	if d.Page.Incident == notices {
+		err := o.store.View(ctx, func(tx *store.Tx) (err error) {
+			row, _, err = tx.Page(d.ID)
+			return err
+		})
+		needed, why := noticeNeeded(d, row, time.Now())
+		return needed, why, err
+	}
 	err := o.store.View(ctx, func(tx *store.Tx) (err error) {
 		if inc, err = tx.Incident(d.Page.Incident); err != nil {
 			return err
@@ -73,6 +81,9 @@ func (o outbox) Needed(ctx context.Context, d watchbill.Delivery) (bool, string,
 func (o outbox) Finish(ctx context.Context, out watchbill.Outcome) error {
 	if out.Delivery.Page.Incident == store.SelfTestID {
 		return o.finishSelfTest(ctx, out)
+	}
+	if out.Delivery.Page.Incident == notices {
+		return o.finishNotice(ctx, out)
 	}
 	unreached := ""
 	err := o.update(ctx, func(w *work) error {

@@ -46,8 +46,10 @@ func (f *flow) retain(ctx context.Context, keep time.Duration) (deleted int, err
 			if alerts, err = tx.DeleteEndedAlerts(now.Add(-keepEnded), 10*retainBatch); err != nil {
 				return err
 			}
-			silences, err = tx.DeleteEndedSilences(now.Add(-keepEnded), 10*retainBatch)
-			return err
+			if silences, err = tx.DeleteEndedSilences(now.Add(-keepEnded), 10*retainBatch); err != nil {
+				return err
+			}
+			return tx.DeleteNotices(now.Add(-keepEnded))
 		})
 		if err != nil {
 			return deleted, fmt.Errorf("delete what ended long ago: %w", err)

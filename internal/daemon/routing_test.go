@@ -164,3 +164,122 @@ func TestASilencedCauseHidesNothing(t *testing.T) {
 		require.Equal(t, watchbill.StateResolved, s.incidents()[0].State, "a resolve is never suppressed")
 	}, "deployment, environments: [prod]}\n", "deployment, environments: [prod], depends_on: [db]}\n  - {name: db}\n")
 }
+
+func matching(labels watchbill.Labels, d time.Duration) watchbill.Silence {
+	s := watchbill.Silence{StartsAt: time.Now(), EndsAt: time.Now().Add(d), Comment: "replacing the disk"}
+	for name, value := range labels {
+		s.Matchers = append(s.Matchers, watchbill.Matcher{Name: name, Value: value, IsEqual: true})
+	}
+	return s
+}
+
+// A broad silence is kept, mutes nothing, and takes a second person; its reach is
+// what it mutes now and would have muted in the last 7 days.
+func TestABroadSilenceTakesASecondPerson(t *testing.T) {
+	t.Parallel()
+	routed(t, func(t *testing.T, s *scene) {
+		ana, ben := s.As("ana"), s.As("ben")
+		for _, host := range []string{"a", "b", "c", "d"} {
+			labels := disk()
+			labels["instance"] = host
+			s.post(labels, 10*time.Hour)
+		}
+		labels := disk()
+		labels["instance"] = "a"
+		s.post(labels, -time.Second)
+		broad := matching(watchbill.Labels{"service": "db"}, time.Hour)
+		reach, err := ana.Reach(t.Context(), broad)
+		require.NoError(t, err)
+		require.Equal(t, 3, reach.Now)
+		require.Equal(t, 4, reach.Week)
+		require.Len(t, reach.Examples, 4)
+		_, err = ana.Silence(t.Context(), broad)
+		require.ErrorContains(t, err, "mutes nothing until a second person approved it: it is broad: it mutes 4 alerts of the last 7 days, 3 of which fire, and one person may mute 3")
+		all, err := ana.Silences(t.Context())
+		require.NoError(t, err)
+		require.Len(t, all, 1)
+		require.Equal(t, "pending", all[0].Status.State)
+		require.Empty(t, s.explained(disk()).Muted)
+
+		_, err = ana.ApproveSilence(t.Context(), all[0].ID)
+		require.ErrorContains(t, err, "it takes a second person")
+		approved, err := ben.ApproveSilence(t.Context(), all[0].ID)
+		require.NoError(t, err)
+		require.Equal(t, "ben", approved.ApprovedBy)
+		require.Len(t, s.explained(disk()).Muted, 1)
+		_, err = ben.ApproveSilence(t.Context(), all[0].ID)
+		require.ErrorContains(t, err, "ben approved the silence")
+
+		narrow := matching(watchbill.Labels{"service": "db", "instance": "b"}, time.Hour)
+		id, err := ana.Silence(t.Context(), narrow)
+		require.NoError(t, err, "one alert is one person's")
+		wide := broad
+		wide.ID = id
+		_, err = ana.Silence(t.Context(), wide)
+		require.Error(t, err, "making it broad afterwards takes a second person too")
+		kept, err := ana.Silences(t.Context())
+		require.NoError(t, err)
+		require.Len(t, kept, 3, "and leaves the narrow one in force")
+		not := narrow
+		not.Matchers = []watchbill.Matcher{{Name: "service", Value: ""}}
+		_, err = ana.Silence(t.Context(), not)
+		require.ErrorContains(t, err, "it names nothing that it is for")
+	}, "", "silences: {broad: 3}\n")
+}
+
+// A security alert is muted only by what two people agreed on, the second of whom
+// is responsible for security, whatever the silence was made for.
+func TestASecuritySilenceTakesSecurity(t *testing.T) {
+	t.Parallel()
+	routed(t, func(t *testing.T, s *scene) {
+		ana := s.As("ana")
+		shell := watchbill.Labels{"alertname": "Shell", "service": "db", "signal": "security", "severity": "critical"}
+		_, err := ana.Silence(t.Context(), matching(watchbill.Labels{"service": "db"}, time.Hour))
+		require.NoError(t, err, "it mutes no security alert")
+		require.Empty(t, s.explained(shell).Muted)
+		require.Len(t, s.explained(disk()).Muted, 1)
+
+		_, err = ana.Silence(t.Context(), matching(watchbill.Labels{"signal": "security", "service": "db"}, time.Hour))
+		require.ErrorContains(t, err, "it is for security alerts")
+		all, err := ana.Silences(t.Context())
+		require.NoError(t, err)
+		id := all[len(all)-1].ID
+		for _, x := range all {
+			if x.Waits() != "" {
+				id = x.ID
+			}
+		}
+		_, err = s.As("frank").ApproveSilence(t.Context(), id)
+		require.NoError(t, err)
+		require.Len(t, s.explained(shell).Muted, 1)
+
+		s.post(watchbill.Labels{"alertname": "Shell", "service": "web", "signal": "security", "severity": "critical"}, time.Hour)
+		_, err = ana.Silence(t.Context(), matching(watchbill.Labels{"service": "web"}, time.Hour))
+		require.ErrorContains(t, err, "it mutes 1 security alerts of the last 7 days")
+	})
+}
+
+// Before a silence ends its author is told if it still mutes something, once; and
+// what fires when it ends pages, saying what held it back.
+func TestASilenceRemindsAndPagesAtItsEnd(t *testing.T) {
+	t.Parallel()
+	routed(t, func(t *testing.T, s *scene) {
+		s.silence(2*time.Hour, "alertname", "DiskFull")
+		s.silence(2*time.Hour, "alertname", "Nothing")
+		s.post(disk(), 10*time.Hour)
+		s.sleep(105*time.Minute - time.Second)
+		require.Empty(t, s.phone.Pages())
+		s.Stop()
+		s.Start() // what is due is in the store
+		s.sleep(time.Second)
+		pages := s.phone.Pages()
+		require.Len(t, pages, 1)
+		require.Equal(t, "ana", pages[0].Person)
+		require.Contains(t, pages[0].Annot["title"], "Your silence ends at 06:00 CET (05:00 UTC) and 1 alerts still fire")
+		s.sleep(15*time.Minute - time.Second)
+		require.Len(t, s.phone.Pages(), 1)
+		s.sleep(time.Second)
+		require.Len(t, s.phone.Pages(), 2)
+		require.Contains(t, s.phone.Pages()[1].Reason, "first page; until now silenced by ana until 2026-11-29T05:00:00Z: replacing the disk")
+	})
+}

@@ -58,7 +58,7 @@ func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return retryStore, err
 		}
-		if len(due.timers)+len(due.alerts) == 0 {
+		if len(due.timers)+len(due.alerts)+len(due.silences) == 0 {
 			if due.next.IsZero() {
 				return idle, nil
 			}
@@ -102,6 +102,9 @@ func (f *flow) actOn(ctx context.Context, d due) error {
 			return f.update(ctx, func(w *work) error { return w.alertDue(row.Fingerprint()) })
 		})
 	}
+	for _, s := range d.silences {
+		all.Go(func() error { return f.update(ctx, func(w *work) error { return w.remind(s.ID) }) })
+	}
 	return all.Wait()
 }
 
@@ -110,7 +113,10 @@ func (f *flow) actOn(ctx context.Context, d due) error {
 type due struct {
 	timers []watchbill.Timer
 	alerts []store.AlertRow
-	next   time.Time
+
+	silences []watchbill.Silence // that end soon
+
+	next time.Time
 }
 
 func (f *flow) readDue(ctx context.Context) (d due, err error) {
@@ -119,8 +125,16 @@ func (f *flow) readDue(ctx context.Context) (d due, err error) {
 		if d.timers, err = tx.DueTimers(now, batch); err != nil {
 			return err
 		}
-		if d.alerts, err = tx.DueAlerts(now, batch); err != nil || len(d.timers)+len(d.alerts) > 0 {
+		if d.alerts, err = tx.DueAlerts(now, batch); err != nil {
 			return err
+		}
+		silences, err := tx.Silences(now)
+		if err != nil {
+			return err
+		}
+		var remind time.Time
+		if d.silences, remind = f.rooms.Load().reminders(silences, now); len(d.timers)+len(d.alerts)+len(d.silences) > 0 {
+			return nil
 		}
 		if d.next, err = tx.NextTimer(); err != nil {
 			return err
@@ -128,6 +142,9 @@ func (f *flow) readDue(ctx context.Context) (d due, err error) {
 		alert, err := tx.NextAlert()
 		if d.next.IsZero() || !alert.IsZero() && alert.Before(d.next) {
 			d.next = alert
+		}
+		if d.next.IsZero() || !remind.IsZero() && remind.Before(d.next) {
+			d.next = remind
 		}
 		return err
 	})

@@ -56,6 +56,11 @@ func (t *Tx) ActiveAlerts() ([]AlertRow, error) {
 	return t.alerts(selectActive)
 }
 
+// AlertsSince returns the alerts that fire, and those that ended after an instant.
+func (t *Tx) AlertsSince(at time.Time) ([]AlertRow, error) {
+	return t.alerts(`SELECT `+alertColumns+` FROM alert WHERE ended = 0 OR ends_at > ?`, unix(at))
+}
+
 // DueAlerts returns the alerts to look at again at now, in the order of their
 // due times.
 func (t *Tx) DueAlerts(now time.Time, limit int) ([]AlertRow, error) {

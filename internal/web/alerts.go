@@ -314,13 +314,14 @@ func (p postableSilence) check() error {
 	return nil
 }
 
-func (s *Server) postSilence(w http.ResponseWriter, c call) error {
+// readSilence reads the silence of a request's body.
+func readSilence(c call) (watchbill.Silence, error) {
 	var body postableSilence
 	if err := decode(json.NewDecoder(c.Body), &body); err != nil {
-		return bodyError(err)
+		return watchbill.Silence{}, bodyError(err)
 	}
 	if err := body.check(); err != nil {
-		return err
+		return watchbill.Silence{}, err
 	}
 	x := watchbill.Silence{ID: body.ID, StartsAt: body.StartsAt.Time, EndsAt: body.EndsAt.Time, Comment: body.Comment}
 	if x.StartsAt.IsZero() {
@@ -329,7 +330,15 @@ func (s *Server) postSilence(w http.ResponseWriter, c call) error {
 	for _, m := range body.Matchers {
 		x.Matchers = append(x.Matchers, watchbill.Matcher{Name: m.Name, Value: m.Value, IsRegex: m.IsRegex, IsEqual: m.IsEqual == nil || *m.IsEqual})
 	}
-	x, err := s.o.Silences.PutSilence(c.Context(), c.actor(), x)
+	return x, nil
+}
+
+func (s *Server) postSilence(w http.ResponseWriter, c call) error {
+	x, err := readSilence(c)
+	if err != nil {
+		return err
+	}
+	x, err = s.o.Silences.PutSilence(c.Context(), c.actor(), x)
 	if err != nil {
 		return err
 	}

@@ -142,3 +142,21 @@ func (c *Client) Silence(ctx context.Context, s watchbill.Silence) (string, erro
 func (c *Client) ExpireSilence(ctx context.Context, id string) error {
 	return c.do(ctx, http.MethodDelete, "/api/v2/silence/"+url.PathEscape(id), nil, nil)
 }
+
+// Silences lists the silences that have not ended, and those that ended lately.
+func (c *Client) Silences(ctx context.Context) (all []SilenceView, err error) {
+	err = c.do(ctx, http.MethodGet, "/api/v2/silences", nil, &all)
+	return all, err
+}
+
+// Reach returns what a silence would mute now and would have muted in 7 days.
+func (c *Client) Reach(ctx context.Context, s watchbill.Silence) (reach watchbill.SilenceReach, err error) {
+	err = c.do(ctx, http.MethodPost, "/api/ops/v1/silences/reach", s, &reach)
+	return reach, err
+}
+
+// ApproveSilence puts a silence that needs a second person in force.
+func (c *Client) ApproveSilence(ctx context.Context, id string) (s watchbill.Silence, err error) {
+	err = c.do(ctx, http.MethodPost, "/api/ops/v1/silences/"+url.PathEscape(id)+"/approve", nil, &s)
+	return s, err
+}

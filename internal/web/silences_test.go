@@ -185,3 +185,16 @@ func TestAmtool(t *testing.T) {
 	require.Error(t, err)
 	require.Len(t, w.done(), before)
 }
+
+func TestApproveAndMeasureSilences(t *testing.T) {
+	t.Parallel()
+	w := setUp(t)
+	rec := w.call("support", http.MethodPost, "/api/ops/v1/silences/x/approve", "")
+	require.Equal(t, http.StatusOK, rec.Code, "%s", rec.Body)
+	require.Contains(t, rec.Body.String(), `"approvedBy":"support"`)
+	require.Equal(t, http.StatusForbidden, w.call("security", http.MethodPost, "/api/ops/v1/silences/x/approve", "").Code)
+	rec = w.call("machine:read", http.MethodPost, "/api/ops/v1/silences/reach", `{"matchers":[{"name":"a","value":"x"}],"endsAt":"2027-01-01T00:00:00Z"}`)
+	require.Equal(t, http.StatusOK, rec.Code, "%s", rec.Body)
+	require.JSONEq(t, `{"now":1,"week":2,"security":0}`, rec.Body.String())
+	require.Equal(t, http.StatusBadRequest, w.call("support", http.MethodPost, "/api/ops/v1/silences/reach", `[]`).Code)
+}

@@ -71,6 +71,12 @@ type Silences interface {
 	ExpireSilence(ctx context.Context, id string) error
 }
 
+// Approvals is what a silence takes besides its author.
+type Approvals interface {
+	Reach(ctx context.Context, s watchbill.Silence) (watchbill.SilenceReach, error)
+	ApproveSilence(ctx context.Context, who Actor, id string) (watchbill.Silence, error)
+}
+
 // Options is what the server serves. All fields are required.
 type Options struct {
 	Authenticate func(ctx context.Context, now time.Time, header string) (auth.Identity, error)
@@ -79,6 +85,7 @@ type Options struct {
 	Incidents    Incidents
 	Acts         Acts
 	Silences     Silences
+	Approvals    Approvals
 	Hold         Hold
 	Services     Services
 	Heartbeats   Heartbeats
@@ -165,7 +172,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.queryRoutes(read))
+	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.queryRoutes(read))
 }
 
 func (n Need) person() Need {

@@ -150,6 +150,14 @@ func (w *world) PutSilence(_ context.Context, who web.Actor, s watchbill.Silence
 	return s, nil
 }
 
+func (w *world) Reach(context.Context, watchbill.Silence) (watchbill.SilenceReach, error) {
+	return watchbill.SilenceReach{Now: 1, Week: 2}, w.failing()
+}
+
+func (w *world) ApproveSilence(_ context.Context, who web.Actor, id string) (watchbill.Silence, error) {
+	return watchbill.Silence{ID: id, ApprovedBy: string(who.Person)}, w.act("approve %s by %s", id, who.Person)
+}
+
 func (w *world) ExpireSilence(_ context.Context, id string) error {
 	if err := w.act("expire %s", id); err != nil {
 		return err
@@ -247,6 +255,7 @@ func setUp(t testing.TB) *world {
 		Incidents:    w,
 		Acts:         w,
 		Silences:     w,
+		Approvals:    w,
 		Hold:         w,
 		Services:     w,
 		Heartbeats:   w,
@@ -354,6 +363,8 @@ func TestPermissions(t *testing.T) {
 		"GET /api/ops/v1/targets":                 readers,
 		"GET /api/ops/v1/targets/{id}":            readers,
 
+		"POST /api/ops/v1/silences/reach":          readers,
+		"POST /api/ops/v1/silences/{id}/approve":   stewards,
 		"GET /api/ops/v1/services/{name}/gate":     readers,
 		"POST /api/ops/v1/services/{name}/signals": "machine:signals " + marked,
 		"GET /api/v1/status/buildinfo":             readers,
@@ -640,9 +651,9 @@ func TestDocumentedBodies(t *testing.T) {
 		section, _, _ = strings.Cut(section, "\n### ")
 		_, body, found := strings.Cut(section, "```json\n")
 		body, _, _ = strings.Cut(body, "```")
-		require.Equal(t, r.Path != "/-/reload" && !strings.HasPrefix(r.Path, "/api/ops/v1/alarm/"), found, r.Path)
+		require.Equal(t, r.Path != "/-/reload" && !strings.HasPrefix(r.Path, "/api/ops/v1/alarm/") && !strings.HasSuffix(r.Path, "/approve"), found, r.Path)
 		rec := w.call("manager", r.Method, target(r), body)
 		require.Equal(t, http.StatusOK, rec.Code, "%s: %s", r.Path, rec.Body)
 	}
-	require.Len(t, w.done(), 11)
+	require.Len(t, w.done(), 12)
 }
