@@ -36,11 +36,20 @@ type Config struct {
 // Maintenance mutes the alerts of what is worked on while it is.
 type Maintenance struct {
 	Name, Reason string
+	// Environments is where the work is done; empty is all of them.
+	Environments []string
+	// Activities are the classes of alerts that the work brings about; empty is all
+	// but security. Alerts of other classes are muted too, unless they are sev1 or
+	// sev2.
+	Activities []watchbill.ActivityID
 	// Concerns reports whether the work is on a service, or on the service target
 	// with an id, which is empty for an alert of none.
 	Concerns func(service, target string) bool
 	// Running reports whether the work goes on at an instant, and until when.
 	Running func(now time.Time) (until time.Time, ok bool)
+	// Ended returns the work that was over last, if that was after since and not
+	// after now. Nil is never.
+	Ended func(since, now time.Time) (from, until time.Time, ok bool)
 }
 
 // Rule gives the alerts that all of its matchers match an activity. The

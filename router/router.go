@@ -200,7 +200,7 @@ func (r *Router) Decide(in Input) Verdict {
 	if exception != nil {
 		v.Mutes = append(v.Mutes, r.intervals(exception.MuteTimeIntervals, exception.ActiveTimeIntervals, in.Now)...)
 	}
-	v.Mutes = append(v.Mutes, r.maintained(in, v.Service)...)
+	v.Mutes = append(v.Mutes, r.maintained(in, v)...)
 	v.Mutes = append(v.Mutes, r.waits(in, v)...)
 	return v
 }
@@ -346,25 +346,6 @@ func (r *Router) intervals(muting, active []string, now time.Time) []Mute {
 				Kind: MuteTimeInterval, ID: active[0],
 				Reason: "outside the time interval " + strings.Join(active, ", "),
 			})
-		}
-	}
-	return mutes
-}
-
-// maintained are the mutes of maintenance. An alert of a service target carries
-// the target's id as the label st.
-func (r *Router) maintained(in Input, service string) []Mute {
-	var mutes []Mute
-	for _, m := range r.cfg.Maintenance {
-		if !m.Concerns(service, in.Alert.Labels["st"]) {
-			continue
-		}
-		if until, ok := m.Running(in.Now); ok {
-			reason := "maintenance " + m.Name
-			if m.Reason != "" {
-				reason += " (" + m.Reason + ")"
-			}
-			mutes = append(mutes, Mute{Kind: MuteMaintenance, ID: m.Name, Reason: reason, Until: until})
 		}
 	}
 	return mutes

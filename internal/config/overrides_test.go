@@ -144,3 +144,10 @@ func TestPresetsAreWhole(t *testing.T) {
 		}
 	}
 }
+
+func TestMaintenanceInAnEnvironmentCannotExclude(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(overridden, "overrides:", "maintenance: [{name: m, environments: [preprod], cron: \"0 2 * * sun\", duration: 1h, exclude: true}]\noverrides:", 1)
+	_, err := Load(filepath.Join(write(t, map[string]string{"watchbill.yaml": text}), "watchbill.yaml"), noEnv)
+	require.ErrorContains(t, err, "an error budget is that of all environments")
+}

@@ -32,6 +32,8 @@ type flow struct {
 	stats  *stats
 	health health
 	self   selfTest
+
+	digests digests
 }
 
 // work is one transaction at one instant under one configuration.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"watchbill"
@@ -20,7 +21,8 @@ const stale = time.Hour
 // notice is what somebody should know.
 type notice struct {
 	to     watchbill.PersonID
-	about  int // with the instant it makes the notice one of its own, sent once
+	at     time.Time // of what it is about; zero is now
+	about  string    // with the instant it makes the notice one of its own, sent once
 	title  string
 	impact string // what it means, one thing a line
 	action string // what the reader may do
@@ -35,8 +37,13 @@ func (w *work) tell(n notice) (bool, error) {
 		return false, nil
 	}
 	m := w.notifier.Methods(person, w.now)[0]
+	if n.at.IsZero() {
+		n.at = w.now
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(n.about))
 	return true, w.tx.PutPage(watchbill.Page{
-		Incident: notices, Generation: int(w.now.Unix()), Step: n.about, Person: n.to, Method: m.Receiver, Due: w.now,
+		Incident: notices, Generation: int(n.at.Unix()), Step: int(h.Sum32()), Person: n.to, Method: m.Receiver, Due: w.now,
 		Content: watchbill.PageContent{
 			Severity: watchbill.Sev4, Service: "watchbill", Title: n.title, Impact: n.impact, FirstAction: n.action, Why: n.why,
 			Since: w.now, At: w.now, LocalAt: w.now.In(person.Zone()).Format("Mon 15:04 MST"),

@@ -283,3 +283,54 @@ func TestASilenceRemindsAndPagesAtItsEnd(t *testing.T) {
 		require.Contains(t, s.phone.Pages()[1].Reason, "first page; until now silenced by ana until 2026-11-29T05:00:00Z: replacing the disk")
 	})
 }
+
+// Planned work is in an environment and for a class of alerts: it hides neither
+// another environment, nor a critical alert of another class, nor an end. When it
+// is over those who would have been paged hear what it held back, once.
+func TestMaintenanceHidesOnlyItsOwn(t *testing.T) {
+	t.Parallel()
+	routed(t, func(t *testing.T, s *scene) {
+		s.sleep(time.Minute + 5*time.Second) // it began
+		shell := watchbill.Labels{"alertname": "Shell", "service": "db", "signal": "security", "severity": "critical"}
+		scan := watchbill.Labels{"alertname": "Scan", "service": "db", "signal": "security", "severity": "info"}
+		preprod := watchbill.Labels{"alertname": "DiskFull", "service": "db", "severity": "page", "environment": "preprod"}
+		slow := watchbill.Labels{"alertname": "Slow", "service": "db", "severity": "page"}
+		require.Equal(t, []string{"maintenance patching (kernel)"}, s.explained(disk()).Muted)
+		require.Equal(t, []string{"maintenance patching (kernel)"}, s.explained(scan).Muted)
+		require.Empty(t, s.explained(shell).Muted, "a critical one of another class")
+		require.Empty(t, s.explained(preprod).Muted, "another environment")
+
+		s.post(disk(), 10*time.Hour)
+		s.post(slow, 10*time.Hour)
+		s.post(slow, -time.Second)
+		require.Empty(t, s.phone.Pages())
+		s.post(shell, 10*time.Hour)
+		require.Equal(t, []string{"eve"}, people(s.phone.Pages()))
+		s.post(shell, -time.Second)
+		require.Equal(t, watchbill.StateResolved, s.incidents()[0].State)
+		require.Len(t, s.incidents(), 1)
+
+		s.sleep(time.Until(s.began.Add(31*time.Minute)) - time.Second)
+		s.Stop()
+		s.sleep(2 * time.Minute)
+		s.Start() // it was over meanwhile
+		s.sleep(time.Second)
+		s.Stop()
+		s.Start()
+		s.sleep(time.Second)
+		digests, pages := 0, 0
+		for _, p := range s.phone.Pages()[1:] {
+			if strings.Contains(p.Annot["title"], "Maintenance patching is over") {
+				digests++
+				require.Equal(t, "Maintenance patching is over: 2 alerts were held back, 1 still fire", p.Annot["title"])
+				require.Equal(t, "ana", p.Person)
+			} else if pages++; pages == 1 {
+				require.Contains(t, p.Reason, "until now maintenance patching (kernel)")
+			}
+		}
+		require.Equal(t, 1, digests)
+		require.Equal(t, 1, pages)
+	}, "", `maintenance:
+  - {name: patching, reason: kernel, services: [db], environments: [prod], cron: "1 4 * * sun", duration: 30m, tz: Europe/Madrid}
+`, "services:\n", "services:\n  - {name: db, environments: [prod, preprod]}\n")
+}

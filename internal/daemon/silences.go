@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"time"
 
 	"watchbill"
@@ -118,11 +117,9 @@ func (w *work) remind(id string) error {
 	if err != nil || reach.Now == 0 {
 		return err
 	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(s.ID))
 	author := watchbill.PersonID(s.CreatedBy)
 	_, err = w.tell(notice{
-		to: author, about: int(h.Sum32()),
+		to: author, about: s.ID,
 		title:  fmt.Sprintf("Your silence ends at %s and %d alerts still fire", clock(s.EndsAt, w.people[author].Zone(), false), reach.Now),
 		impact: fmt.Sprintf("%s: when it ends they page whoever is responsible, one of them %s", s.Comment, reach.Examples[0]),
 		action: "Mend it, or make the silence longer and say why: " + s.ID,

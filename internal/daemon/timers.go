@@ -58,7 +58,7 @@ func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return retryStore, err
 		}
-		if len(due.timers)+len(due.alerts)+len(due.silences) == 0 {
+		if len(due.timers)+len(due.alerts)+len(due.silences)+len(due.digests) == 0 {
 			if due.next.IsZero() {
 				return idle, nil
 			}
@@ -105,6 +105,9 @@ func (f *flow) actOn(ctx context.Context, d due) error {
 	for _, s := range d.silences {
 		all.Go(func() error { return f.update(ctx, func(w *work) error { return w.remind(s.ID) }) })
 	}
+	for _, m := range d.digests {
+		all.Go(func() error { return f.digest(ctx, m) })
+	}
 	return all.Wait()
 }
 
@@ -115,6 +118,7 @@ type due struct {
 	alerts []store.AlertRow
 
 	silences []watchbill.Silence // that end soon
+	digests  []ended             // maintenance that is over
 
 	next time.Time
 }
@@ -132,9 +136,14 @@ func (f *flow) readDue(ctx context.Context) (d due, err error) {
 		if err != nil {
 			return err
 		}
-		var remind time.Time
-		if d.silences, remind = f.rooms.Load().reminders(silences, now); len(d.timers)+len(d.alerts)+len(d.silences) > 0 {
+		var soon time.Time
+		d.silences, soon = f.rooms.Load().reminders(silences, now)
+		digests, over := f.digests.due(f.rooms.Load().router.Maintenance(), now)
+		if d.digests = digests; len(d.timers)+len(d.alerts)+len(d.silences)+len(d.digests) > 0 {
 			return nil
+		}
+		if soon.IsZero() || !over.IsZero() && over.Before(soon) {
+			soon = over
 		}
 		if d.next, err = tx.NextTimer(); err != nil {
 			return err
@@ -143,8 +152,8 @@ func (f *flow) readDue(ctx context.Context) (d due, err error) {
 		if d.next.IsZero() || !alert.IsZero() && alert.Before(d.next) {
 			d.next = alert
 		}
-		if d.next.IsZero() || !remind.IsZero() && remind.Before(d.next) {
-			d.next = remind
+		if d.next.IsZero() || !soon.IsZero() && soon.Before(d.next) {
+			d.next = soon
 		}
 		return err
 	})
