@@ -69,7 +69,17 @@ type Alert struct {
 	UpdatedAt    time.Time `json:"updatedAt"`
 	GeneratorURL string    `json:"generatorURL,omitempty"`
 	Source       string    `json:"source,omitempty"` // who pushed it: the token's name, or "rules"
+	Flap         Flap      `json:"flap,omitzero"`
 }
+
+// Flap is what is known of an alert that ends and fires again.
+type Flap struct {
+	Ends     []time.Time `json:"ends,omitempty"`     // lately, oldest first
+	Clearing bool        `json:"clearing,omitempty"` // it ended, and flaps: its end does not count yet
+}
+
+// IsZero reports whether nothing is known.
+func (f Flap) IsZero() bool { return len(f.Ends) == 0 && !f.Clearing }
 
 // Fingerprint is the identity of the alert.
 func (a Alert) Fingerprint() Fingerprint { return a.Labels.Fingerprint() }

@@ -25,6 +25,8 @@ type Config struct {
 	TimeIntervals map[string][]timeinterval.TimeInterval
 	Maintenance   []Maintenance
 
+	Flapping Flapping
+
 	// BroadSilence is how many distinct alerts of 7 days a silence may mute before a
 	// second person must agree. Default 10.
 	BroadSilence int

@@ -66,6 +66,7 @@ func New(cfg Config) (*Router, error) {
 	if cfg.ResolveTimeout == 0 {
 		cfg.ResolveTimeout = 5 * time.Minute
 	}
+	cfg.Flapping = cfg.Flapping.withDefaults()
 	if cfg.BroadSilence == 0 {
 		cfg.BroadSilence = 10
 	}

@@ -41,6 +41,7 @@ type sections struct {
 	Intervals    raw                `yaml:"time_intervals"`
 	Maintenance  []maintenanceEntry `yaml:"maintenance"`
 	Silences     silencesSection    `yaml:"silences"`
+	Flapping     flappingSection    `yaml:"flapping"`
 	Templates    []text             `yaml:"templates"`
 	Runbooks     runbooksSection    `yaml:"runbooks"`
 	Auth         authSection        `yaml:"auth"`
@@ -177,6 +178,12 @@ type escalationSection struct {
 	Manager  duration `yaml:"manager"`
 	Everyone duration `yaml:"everyone"`
 	Repeat   duration `yaml:"repeat"`
+}
+
+type flappingSection struct {
+	Count      number   `yaml:"count"`
+	Window     duration `yaml:"window"`
+	ClearDelay duration `yaml:"clear_delay"`
 }
 
 type silencesSection struct {

@@ -100,6 +100,13 @@ func (f *flow) explain(ctx context.Context, labels watchbill.Labels, at time.Tim
 		for _, row := range rows {
 			in.Active = append(in.Active, row.Alert)
 		}
+		row, known, err := tx.Alert(in.Alert.Fingerprint())
+		if err != nil {
+			return err
+		}
+		if known {
+			in.Alert.Flap = row.Flap
+		}
 		for _, key := range r.router.Upstream(in.Alert) {
 			inc, found, err := tx.IncidentByKey(key)
 			if err != nil {
@@ -147,6 +154,11 @@ func (r *rooms) explain(in router.Input, open *watchbill.Incident) Explanation {
 	}
 	if open != nil && open.State.Live() && !v.Severity.HigherThan(open.Severity) {
 		x.Joins = fmt.Sprintf("%s, which is %s as %s: it joins without a page of its own", open.ID, open.State, open.Severity)
+		x.Then = "see the incident for its next step"
+		return x
+	}
+	if open != nil && r.flapsAgain(*open, in.Alert, v.Severity, in.Now) {
+		x.Joins = fmt.Sprintf("%s, which is %s as %s: the alert flaps, so those of the first step are not paged again", open.ID, open.State, open.Severity)
 		x.Then = "see the incident for its next step"
 		return x
 	}

@@ -141,12 +141,17 @@ func (w *work) receive(a watchbill.Alert) error {
 	switch {
 	case a.Resolved(w.now) && !firing:
 		return nil // it was never here, or its end was recorded
+	case a.Resolved(w.now) && old.Flap.Clearing:
+		return nil // its end is known, and counts when it stayed away
 	case a.Resolved(w.now):
 		old.Alert = a
-		return w.end(old)
+		return w.ends(old)
 	case firing:
 		if err := w.stillFires(old); err != nil {
 			return err
+		}
+		if old.Flap.Clearing {
+			return w.cameBack(old, a)
 		}
 		return w.goOn(old, a)
 	}
@@ -157,14 +162,14 @@ func (w *work) receive(a watchbill.Alert) error {
 // start is now, no end is the resolve timeout from now, and an alert that goes
 // on keeps its first start.
 func (w *work) complete(a watchbill.Alert, old store.AlertRow, firing bool) watchbill.Alert {
-	a.UpdatedAt = w.now
+	a.UpdatedAt, a.Flap = w.now, old.Flap
 	if a.StartsAt.IsZero() {
 		a.StartsAt = w.now
 		if !a.EndsAt.IsZero() && a.EndsAt.Before(w.now) {
 			a.StartsAt = a.EndsAt
 		}
 	}
-	if firing && old.StartsAt.Before(a.StartsAt) {
+	if firing && !old.Flap.Clearing && old.StartsAt.Before(a.StartsAt) {
 		a.StartsAt = old.StartsAt
 	}
 	if a.EndsAt.IsZero() {
@@ -231,7 +236,11 @@ func (w *work) begin(row store.AlertRow) error {
 		if inc, err = w.goesOn(inc, row.Name()); err != nil {
 			return err
 		}
-		e = w.life.Join(w.now, inc, row.Alert, v.Severity)
+		if w.flapsAgain(inc, row.Alert, v.Severity, w.now) {
+			e = w.life.Flapped(w.now, inc, row.Alert, len(row.Flap.Ends))
+		} else {
+			e = w.life.Join(w.now, inc, row.Alert, v.Severity)
+		}
 	} else {
 		o := w.opening(row.Alert, v)
 		o.Previous = previous
@@ -299,6 +308,10 @@ func (w *work) waiting(row store.AlertRow, v router.Verdict) error {
 
 // end records that an alert ended.
 func (w *work) end(row store.AlertRow) error {
+	row.Flap = w.router.CountEnd(row.Flap, w.now)
+	if row.Flap.Clearing { // it stayed away: it does not flap any more
+		row.Flap = watchbill.Flap{}
+	}
 	row.Ended, row.Muted = true, ""
 	// What this alert inhibited may page now.
 	if err := w.tx.HastenMuted(w.now); err != nil {
@@ -374,6 +387,9 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 		if err := w.tx.CancelTimers(inc.ID, e.Cancel...); err != nil {
 			return err
 		}
+	}
+	if e.Later != nil {
+		e.Set = append(e.Set, *e.Later)
 	}
 	for _, tm := range e.Set {
 		tm.Incident = inc.ID

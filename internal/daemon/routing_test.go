@@ -334,3 +334,80 @@ func TestMaintenanceHidesOnlyItsOwn(t *testing.T) {
   - {name: patching, reason: kernel, services: [db], environments: [prod], cron: "1 4 * * sun", duration: 30m, tz: Europe/Madrid}
 `, "services:\n", "services:\n  - {name: db, environments: [prod, preprod]}\n")
 }
+
+// An alert that keeps ending and firing pages as often as it is news, and then not
+// again: whoever acknowledged keeps it, and its end counts when it stays away.
+func TestAFlappingAlertPagesNobodyAgain(t *testing.T) {
+	t.Parallel()
+	routed(t, func(t *testing.T, s *scene) {
+		ack := func() {
+			_, err := s.As("ana").Acknowledge(t.Context(), 1, "")
+			require.NoError(t, err)
+		}
+		flip := func() {
+			s.sleep(10 * time.Second)
+			s.post(disk(), -time.Second)
+			s.sleep(10 * time.Second)
+		}
+		for range 3 {
+			s.post(disk(), time.Hour)
+			ack()
+			flip()
+		}
+		require.Equal(t, watchbill.StateResolved, s.incidents()[0].State)
+		n, generation := len(s.phone.Pages()), s.incidents()[0].Generation
+		require.Contains(t, s.explained(disk()).Joins, "the alert flaps")
+		for range 5 {
+			s.post(disk(), time.Hour)
+			inc := s.incidents()[0]
+			require.Equal(t, watchbill.StateAcknowledged, inc.State)
+			require.EqualValues(t, "ana", inc.AcknowledgedBy)
+			flip()
+			require.Equal(t, watchbill.StateAcknowledged, s.incidents()[0].State, "its end does not count yet")
+			s.post(disk(), -time.Second) // said again, as Prometheus does
+		}
+		require.Len(t, s.phone.Pages(), n)
+		require.Equal(t, generation, s.incidents()[0].Generation)
+		v := show(t, s.frank, 1)
+		require.Contains(t, v.Text(), "DiskFull flaps, it ended 3 times in a short time; ana still has it and nobody is paged again")
+		require.True(t, v.Alerts[0].Flap.Clearing)
+		s.Stop()
+		s.Start() // the delay is in the store
+		s.sleep(10*time.Minute - 20*time.Second)
+		require.Equal(t, watchbill.StateAcknowledged, s.incidents()[0].State)
+		s.sleep(20 * time.Second)
+		require.Equal(t, watchbill.StateResolved, s.incidents()[0].State)
+		require.Len(t, s.phone.Pages(), n)
+		require.True(t, show(t, s.frank, 1).Alerts[0].Flap.IsZero(), "it does not flap any more")
+		s.post(disk(), time.Hour)
+		require.Greater(t, len(s.phone.Pages()), n, "and is news again")
+	})
+}
+
+// Nobody took it: the first step is not paged again, the second is.
+func TestAFlappingAlertThatNobodyTookClimbs(t *testing.T) {
+	t.Parallel()
+	routed(t, func(t *testing.T, s *scene) {
+		for range 2 {
+			s.post(disk(), time.Hour)
+			s.sleep(5 * time.Second)
+			s.post(disk(), -time.Second)
+			s.sleep(5 * time.Second)
+		}
+		n := len(s.phone.Pages())
+		s.post(disk(), time.Hour)
+		again := time.Now()
+		s.sleep(5*time.Minute - time.Second)
+		require.Len(t, s.phone.Pages(), n)
+		s.sleep(time.Second)
+		require.Equal(t, "carla", s.phone.Pages()[n].Person)
+		require.Equal(t, 5*time.Minute, s.phone.Pages()[n].At.Sub(again))
+		require.Contains(t, s.phone.Pages()[n].Reason, "flaps")
+
+		worse := disk()
+		worse["severity"] = "sev1"
+		m := len(s.phone.Pages())
+		s.post(worse, time.Hour)
+		require.Greater(t, len(s.phone.Pages()), m, "a rise is news")
+	}, "", "flapping: {count: 2, window: 10m, clear_delay: 1m}\n")
+}

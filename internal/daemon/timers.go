@@ -182,8 +182,10 @@ func (w *work) alertDue(fp watchbill.Fingerprint) error {
 	switch {
 	case err != nil || !found || row.Ended || row.Due.After(w.now):
 		return err
-	case row.Resolved(w.now):
+	case row.Resolved(w.now) && row.Flap.Clearing:
 		return w.end(row)
+	case row.Resolved(w.now):
+		return w.ends(row)
 	case row.Muted != "":
 		return w.begin(row)
 	}
