@@ -10,7 +10,9 @@ const (
 )
 
 // Presets returns the names of the built-in role catalogues.
-func Presets() []string { return []string{"operations", "disciplined-agile", "operations-professional"} }
+func Presets() []string {
+	return []string{"operations", "disciplined-agile", "operations-professional"}
+}
 
 // Preset returns a built-in matrix by name, and false if there is none of that
 // name. A matrix: section changes any cell of it.

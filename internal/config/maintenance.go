@@ -15,11 +15,11 @@ import (
 // maintenanceEntry is planned work: once, from start to end, or again and again.
 type maintenanceEntry struct {
 	where
-	Name     text     `yaml:"name"`
-	Category text     `yaml:"category"`
-	Reason   text     `yaml:"reason"`
-	Services []text   `yaml:"services"`
-	Targets  []text   `yaml:"targets"`
+	Name     text   `yaml:"name"`
+	Category text   `yaml:"category"`
+	Reason   text   `yaml:"reason"`
+	Services []text `yaml:"services"`
+	Targets  []text `yaml:"targets"`
 
 	Environments []text `yaml:"environments"`
 	Activities   []text `yaml:"activities"`

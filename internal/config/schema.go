@@ -42,6 +42,7 @@ type sections struct {
 	Maintenance  []maintenanceEntry `yaml:"maintenance"`
 	Silences     silencesSection    `yaml:"silences"`
 	Flapping     flappingSection    `yaml:"flapping"`
+	Storm        stormSection       `yaml:"storm"`
 	Templates    []text             `yaml:"templates"`
 	Runbooks     runbooksSection    `yaml:"runbooks"`
 	Auth         authSection        `yaml:"auth"`
@@ -74,7 +75,7 @@ type serviceEntry struct {
 
 // rolesSection is either {preset: NAME} or a list of roles.
 type rolesSection struct {
-	n      *yaml.Node
+	n *yaml.Node
 	rolesPreset
 	list []roleEntry
 }
@@ -184,6 +185,10 @@ type flappingSection struct {
 	Count      number   `yaml:"count"`
 	Window     duration `yaml:"window"`
 	ClearDelay duration `yaml:"clear_delay"`
+}
+
+type stormSection struct {
+	PagesPerMinute number `yaml:"pages_per_minute"`
 }
 
 type silencesSection struct {

@@ -29,7 +29,8 @@ type rooms struct {
 	targets     targets.Config
 	services    []watchbill.Service
 
-	keepIncidents time.Duration
+	keepIncidents  time.Duration
+	pagesPerMinute int // to one person, before they are bundled
 }
 
 // opening is what a new incident of an alert starts with, under a verdict.

@@ -34,6 +34,7 @@ type flow struct {
 	self   selfTest
 
 	digests digests
+	storm   storm
 }
 
 // work is one transaction at one instant under one configuration.

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"hash/fnv"
 	"time"
@@ -68,19 +67,17 @@ func noticeNeeded(d watchbill.Delivery, row store.PageRow, now time.Time) (bool,
 
 // finishNotice records the result. What a receiver refuses goes to the person's
 // next method.
-func (o outbox) finishNotice(ctx context.Context, out watchbill.Outcome) error {
-	return o.update(ctx, func(w *work) error {
-		if err := w.tx.FinishAttempt(out); err != nil || out.Result != watchbill.ResultRefused {
-			return err
+func (w *work) finishNotice(out watchbill.Outcome) error {
+	if err := w.tx.FinishAttempt(out); err != nil || out.Result != watchbill.ResultRefused {
+		return err
+	}
+	p, person := out.Delivery.Page, w.people[out.Delivery.Page.Person]
+	methods := w.notifier.Methods(person, w.now)
+	for i, m := range methods[:len(methods)-1] {
+		if m.Receiver == p.Method {
+			p.Method, p.Due = methods[i+1].Receiver, w.now
+			return w.tx.PutPage(p)
 		}
-		p, person := out.Delivery.Page, w.people[out.Delivery.Page.Person]
-		methods := w.notifier.Methods(person, w.now)
-		for i, m := range methods[:len(methods)-1] {
-			if m.Receiver == p.Method {
-				p.Method, p.Due = methods[i+1].Receiver, w.now
-				return w.tx.PutPage(p)
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }

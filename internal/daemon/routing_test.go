@@ -1,9 +1,12 @@
 package daemon_test
 
 import (
+	"cmp"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -410,4 +413,73 @@ func TestAFlappingAlertThatNobodyTookClimbs(t *testing.T) {
 		s.post(worse, time.Hour)
 		require.Greater(t, len(s.phone.Pages()), m, "a rise is news")
 	}, "", "flapping: {count: 2, window: 10m, clear_delay: 1m}\n")
+}
+
+// A storm: each person gets at most five messages a minute, sev1 goes alone and at
+// once, every page is in exactly one message, and the counts add up. A restart in
+// the middle neither loses a page nor sends more.
+func TestAStormIsBundled(t *testing.T) {
+	t.Parallel()
+	const many = 120
+	routed(t, func(t *testing.T, s *scene) {
+		alert := func(service, severity string) watchbill.Alert {
+			return watchbill.Alert{Labels: watchbill.Labels{"alertname": "Down", "service": service, "severity": severity}, EndsAt: time.Now().Add(10 * time.Hour)}
+		}
+		var all []watchbill.Alert
+		for i := range many {
+			all = append(all, alert("svc"+strconv.Itoa(i), "page"))
+		}
+		require.NoError(t, s.frank.PostAlerts(t.Context(), all))
+		synctest.Wait()
+		first := s.phone.Pages()
+		require.NotEmpty(t, first)
+		require.Equal(t, s.began, first[0].At, "the first page waits for nothing")
+		s.sleep(30 * time.Second)
+		require.NoError(t, s.frank.PostAlerts(t.Context(), []watchbill.Alert{alert("urgent", "sev1")}))
+		synctest.Wait()
+		last := s.phone.Pages()[len(s.phone.Pages())-1]
+		require.Equal(t, "sev1", last.Severity)
+		require.Equal(t, s.began.Add(30*time.Second), last.At)
+		s.sleep(95 * time.Second) // the phone's pages are due
+		s.Stop()
+		s.Start()
+		s.sleep(2*time.Minute + 45*time.Second)
+
+		sent := s.phone.Pages()
+		of := map[string][]time.Time{}
+		messages, stood := 0, map[string]int{}
+		for _, p := range sent {
+			messages++
+			n, err := strconv.Atoi(cmp.Or(p.Labels["pages"], "1"))
+			require.NoError(t, err)
+			stood[p.Path] += n
+			if p.Severity == "sev1" {
+				require.Empty(t, p.Labels["pages"])
+				continue
+			}
+			of[p.Person] = append(of[p.Person], p.At)
+		}
+		for person, at := range of {
+			for i := range at {
+				if i >= 5 {
+					require.GreaterOrEqual(t, at[i].Sub(at[i-5]), time.Minute, "%s got six within a minute", person)
+				}
+			}
+		}
+		require.Equal(t, many+1, stood["/ana-push"], "each page is in one message")
+		require.Equal(t, many+1, stood["/ana-phone"])
+		require.Less(t, messages, 25)
+		incidents, err := s.frank.Incidents(t.Context(), "", 1000)
+		require.NoError(t, err)
+		require.Len(t, incidents, many+1)
+		for _, inc := range incidents {
+			for _, p := range show(t, s.frank, inc.ID).Pages {
+				if p.Page.Step == 0 {
+					require.Equal(t, "delivered", p.State, p.Key)
+				}
+			}
+		}
+		require.Contains(t, show(t, s.frank, incidents[1].ID).Text(), "in one message with")
+		verifies(t, s)
+	})
 }
