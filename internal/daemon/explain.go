@@ -165,17 +165,45 @@ func (r *rooms) explain(in router.Input, open *watchbill.Incident) Explanation {
 	if open != nil {
 		x.Joins = fmt.Sprintf("%s, which is %s as %s: its path starts again", open.ID, open.State, open.Severity)
 	}
-	r.walk(inc, in.Now, &x)
+	r.walk(in, inc, &x)
 	return x
 }
 
-func (r *rooms) walk(inc watchbill.Incident, at time.Time, x *Explanation) {
+// unheld puts a step off as the live path does, while something mutes the alert at
+// the instant at which it is due: a time interval that begins after the incident
+// opened, for instance. It reports false if that lasts for longer than a week.
+func (r *rooms) unheld(in router.Input, inc watchbill.Incident, s firing) (firing, bool) {
+	for limit := s.due.Add(week); s.due.Before(limit); {
+		in.Now = s.due
+		v := r.router.Decide(in)
+		if !v.Muted() {
+			return s, true
+		}
+		wait := "held until then: " + v.MuteReason()
+		s = r.plan(inc, s.n, recheckAt(v, s.due))
+		s.wait = cmp.Or(s.wait, wait)
+		if !s.ok {
+			return s, true
+		}
+	}
+	return s, false
+}
+
+func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
+	at := in.Now
 	var told []watchbill.PersonID
 	for n := range len(inc.Path.Steps) + 1 {
 		s := r.plan(inc, n, at)
 		if !s.ok {
 			x.Then = s.wait
 			return
+		}
+		if len(x.Muted) == 0 {
+			var ends bool
+			if s, ends = r.unheld(in, inc, s); !ends {
+				x.Then = s.wait
+				return
+			}
 		}
 		s.told = told
 		for _, p := range r.compose(inc, s) {
