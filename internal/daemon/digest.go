@@ -117,7 +117,7 @@ func (f *flow) digest(ctx context.Context, m ended) error {
 	lines = lines[:min(maxDigest, len(lines))]
 	err = f.update(ctx, func(w *work) error {
 		for _, d := range h.duties {
-			_, err := w.tell(notice{
+			err := w.tell(notice{
 				to: d.Person, at: m.until, about: "maintenance " + m.Name,
 				title:  fmt.Sprintf("Maintenance %s is over: %d alerts were held back, %d still fire", m.Name, len(h.firing)+len(h.ended), len(h.firing)),
 				impact: strings.Join(lines, "\n"),

@@ -28,12 +28,12 @@ type notice struct {
 	why    string
 }
 
-// tell puts a notice into the outbox, by the person's first method. It reports
-// whether there is such a person.
-func (w *work) tell(n notice) (bool, error) {
+// tell puts a notice into the outbox, by the person's first method. Who is not one
+// of the people any more, or never was, is told nothing.
+func (w *work) tell(n notice) error {
 	person, ok := w.people[n.to]
 	if !ok {
-		return false, nil
+		return nil
 	}
 	m := w.notifier.Methods(person, w.now)[0]
 	if n.at.IsZero() {
@@ -41,7 +41,7 @@ func (w *work) tell(n notice) (bool, error) {
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(n.about))
-	return true, w.tx.PutPage(watchbill.Page{
+	return w.tx.PutPage(watchbill.Page{
 		Incident: notices, Generation: int(n.at.Unix()), Step: int(h.Sum32()), Person: n.to, Method: m.Receiver, Due: w.now,
 		Content: watchbill.PageContent{
 			Severity: watchbill.Sev4, Service: "watchbill", Title: n.title, Impact: n.impact, FirstAction: n.action, Why: n.why,

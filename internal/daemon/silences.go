@@ -24,7 +24,7 @@ func (f *flow) Reach(ctx context.Context, s watchbill.Silence) (watchbill.Silenc
 			if row.Source == selfSource {
 				continue
 			}
-			if !row.Ended && row.Alert.Resolved(now) { // about to end
+			if !row.Ended && row.Resolved(now) { // about to end
 				row.EndsAt = now
 			}
 			alerts = append(alerts, row.Alert)
@@ -118,12 +118,11 @@ func (w *work) remind(id string) error {
 		return err
 	}
 	author := watchbill.PersonID(s.CreatedBy)
-	_, err = w.tell(notice{
+	return w.tell(notice{
 		to: author, about: s.ID,
 		title:  fmt.Sprintf("Your silence ends at %s and %d alerts still fire", clock(s.EndsAt, w.people[author].Zone(), false), reach.Now),
 		impact: fmt.Sprintf("%s: when it ends they page whoever is responsible, one of them %s", s.Comment, reach.Examples[0]),
 		action: "Mend it, or make the silence longer and say why: " + s.ID,
 		why:    "you made the silence",
 	})
-	return err
 }
