@@ -181,6 +181,11 @@ func (r *Router) NeedsActive(a watchbill.Alert) bool {
 	return slices.ContainsFunc(r.inhibit, func(rule *inhibit.InhibitRule) bool { return rule.TargetMatchers.Matches(set) })
 }
 
+// Alone reports whether the decision about an alert depends on nothing that
+// happens meanwhile but the silences: neither on other alerts nor on incidents. It
+// may then be decided before the transaction that stores it.
+func (r *Router) Alone(a watchbill.Alert) bool { return !r.NeedsActive(a) && len(r.Upstream(a)) == 0 }
+
 // Decide returns the verdict on an alert at an instant. It depends on nothing
 // but its argument and the configuration.
 func (r *Router) Decide(in Input) Verdict {
