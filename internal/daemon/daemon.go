@@ -209,6 +209,7 @@ func (d *Daemon) web() *web.Server {
 		Incidents:    d.flow,
 		Acts:         d.flow,
 		Silences:     d.flow,
+		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
 		Hold:         d.flow,
 		Services:     services{d},
 		Alarm:        d.watch.alarm,

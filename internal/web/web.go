@@ -79,6 +79,7 @@ type Options struct {
 	Incidents    Incidents
 	Acts         Acts
 	Silences     Silences
+	Alertmanager Alertmanager
 	Hold         Hold
 	Services     Services
 	Heartbeats   Heartbeats
@@ -165,7 +166,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.queryRoutes(read))
+	}, s.alertmanagerRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.queryRoutes(read))
 }
 
 func (n Need) person() Need {

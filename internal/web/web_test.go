@@ -247,6 +247,7 @@ func setUp(t testing.TB) *world {
 		Incidents:    w,
 		Acts:         w,
 		Silences:     w,
+		Alertmanager: w,
 		Hold:         w,
 		Services:     w,
 		Heartbeats:   w,
@@ -351,6 +352,10 @@ func TestPermissions(t *testing.T) {
 		"GET /api/v1/targets/metadata":            readers,
 		"GET /api/v1/rules":                       readers,
 		"GET /api/v1/alerts":                      readers,
+		"GET /api/v2/alerts":                      readers,
+		"GET /api/v2/alerts/groups":               readers,
+		"GET /api/v2/receivers":                   readers,
+		"GET /api/v2/status":                      readers,
 		"GET /api/ops/v1/targets":                 readers,
 		"GET /api/ops/v1/targets/{id}":            readers,
 
