@@ -214,6 +214,7 @@ func (w *work) begin(row store.AlertRow) error {
 	attach := found && inc.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(inc.Severity)
 	if v.Muted() && !attach {
 		row.Muted, row.Due = v.MuteReason(), recheckAt(v, w.now)
+		row.Mutes = muted(row.Mutes, row.Muted, w.now)
 		if row.EndsAt.Before(row.Due) {
 			row.Due = row.EndsAt
 		}
@@ -231,6 +232,7 @@ func (w *work) begin(row store.AlertRow) error {
 		e = w.life.Open(w.now, o)
 	}
 	row.Muted, row.Due = "", row.EndsAt
+	row.Mutes = muted(row.Mutes, v.MuteReason(), w.now)
 	return w.apply(e, &row, nil)
 }
 
@@ -263,6 +265,12 @@ func (w *work) decide(a watchbill.Alert) (router.Verdict, error) {
 // end records that an alert ended.
 func (w *work) end(row store.AlertRow) error {
 	row.Ended, row.Muted = true, ""
+	row.Mutes = muted(row.Mutes, "", w.now)
+	if row.Source != selfSource {
+		if err := w.tx.PutOccurrence(row, w.now); err != nil {
+			return err
+		}
+	}
 	// What this alert inhibited may page now.
 	if err := w.tx.HastenMuted(w.now); err != nil {
 		return err

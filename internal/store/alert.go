@@ -15,6 +15,7 @@ type AlertRow struct {
 	Ended    bool                 // its end was acted on
 	Due      time.Time            // when it is looked at again
 	Muted    string               // why it opened no incident
+	Mutes    []MuteSpan           // what muted it since it began
 }
 
 const alertColumns = `incident, ended, due_at, muted, body`
@@ -28,7 +29,10 @@ func scanAlert(rows interface{ Scan(...any) error }) (AlertRow, error) {
 		return a, err
 	}
 	a.Ended, a.Due = ended != 0, fromUnix(due)
-	return a, json.Unmarshal(body, &a.Alert)
+	var stored alertBody
+	err := json.Unmarshal(body, &stored)
+	a.Alert, a.Mutes = stored.Alert, stored.Mutes
+	return a, err
 }
 
 func (t *Tx) alerts(query string, args ...any) ([]AlertRow, error) {
@@ -82,7 +86,7 @@ func (t *Tx) PutAlert(a AlertRow) error {
 	if !a.Ended {
 		t.news.dueAt(a.Due)
 	}
-	body, err := encode(a.Alert)
+	body, err := encode(alertBody{a.Alert, a.Mutes})
 	if err != nil {
 		return err
 	}

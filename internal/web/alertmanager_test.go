@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"watchbill/internal/web"
 )
 
 func (w *world) Alerts(_ context.Context, q url.Values) (any, error) {
@@ -17,9 +19,15 @@ func (w *world) AlertGroups(_ context.Context, q url.Values) (any, error) {
 	return []string{"groups " + q.Encode()}, w.failing()
 }
 
-func (w *world) AlertReceivers(context.Context) (any, error) { return []string{"receivers"}, w.failing() }
+func (w *world) AlertReceivers(context.Context) (any, error) {
+	return []string{"receivers"}, w.failing()
+}
 
 func (w *world) AlertStatus(context.Context) (any, error) { return []string{"status"}, w.failing() }
+
+func (w *world) AlertHistory(_ context.Context, q url.Values) (web.HistoryPage, error) {
+	return web.HistoryPage{Next: q.Get("cursor")}, w.failing()
+}
 
 // Grafana takes a source for one of its other kinds if anything below
 // /alertmanager/ answers 200.

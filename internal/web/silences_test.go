@@ -74,11 +74,11 @@ func TestReadSilences(t *testing.T) {
 		{ID: "e", StartsAt: now.Add(-time.Hour), EndsAt: now, Matchers: []watchbill.Matcher{matcher("job", "web")}},
 	}
 	for filter, want := range map[string]string{
-		"":                                     "p pending, a active, e expired",
-		"filter=job=db":                        "p pending",
-		`filter=job="db"`:                      "p pending",
-		"filter=job":                           "",
-		`filter="job"="db"`:                    "p pending",
+		"":                  "p pending, a active, e expired",
+		"filter=job=db":     "p pending",
+		`filter=job="db"`:   "p pending",
+		"filter=job":        "",
+		`filter="job"="db"`: "p pending",
 		`filter="сервис"=~"db?"&expired=false`: "-",
 		"filter=job=~.*&expired=false":         "p pending, a active",
 		"filter=alertname=~Do.*":               "p pending, a active",

@@ -248,6 +248,7 @@ func setUp(t testing.TB) *world {
 		Acts:         w,
 		Silences:     w,
 		Alertmanager: w,
+		AlertHistory: w,
 		Hold:         w,
 		Services:     w,
 		Heartbeats:   w,
@@ -356,6 +357,7 @@ func TestPermissions(t *testing.T) {
 		"GET /api/v2/alerts/groups":               readers,
 		"GET /api/v2/receivers":                   readers,
 		"GET /api/v2/status":                      readers,
+		"GET /api/ops/v1/alerts/history":          readers,
 		"GET /api/ops/v1/targets":                 readers,
 		"GET /api/ops/v1/targets/{id}":            readers,
 

@@ -79,6 +79,9 @@ func ParseQuery(v url.Values) (q Query, err error) {
 	return q, nil
 }
 
+// Matches reports whether all matchers match a set of labels.
+func Matches(filter labels.Matchers, l watchbill.Labels) bool { return filter.Matches(set(l)) }
+
 // Decided is an alert that fires, with the verdict on it.
 type Decided struct {
 	watchbill.Alert
