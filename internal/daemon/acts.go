@@ -169,9 +169,16 @@ func (f *flow) PutSilence(ctx context.Context, who web.Actor, s watchbill.Silenc
 				return err
 			}
 		}
-		if s.NeedsApproval != "" { // what is in force stays so meanwhile
+		switch {
+		case s.NeedsApproval != "": // what is in force stays so meanwhile
 			s.ID = uuid.NewString()
-		} else if !old.EndsAt.After(w.now) { // new, or ended: what ended stays as it was
+		case !keepsID(old, s, w.now):
+			if old.EndsAt.After(w.now) { // replaced: the old one ends here and stays as it was
+				old = expired(old, w.now)
+				if err := w.tx.PutSilence(old); err != nil {
+					return err
+				}
+			}
 			s.ID = uuid.NewString()
 		}
 		if err := w.tx.HastenMuted(w.now); err != nil {
@@ -192,13 +199,33 @@ func (f *flow) ExpireSilence(ctx context.Context, id string) error {
 		if !s.EndsAt.After(w.now) {
 			return nil
 		}
-		s.EndsAt, s.UpdatedAt = w.now, w.now
-		if s.StartsAt.After(w.now) {
-			s.StartsAt = w.now
-		}
+		s = expired(s, w.now)
 		if err := w.tx.HastenMuted(w.now); err != nil {
 			return err
 		}
 		return w.tx.PutSilence(s)
 	})
+}
+
+// expired is a silence that ends now.
+func expired(s watchbill.Silence, now time.Time) watchbill.Silence {
+	s.EndsAt, s.UpdatedAt = now, now
+	if s.StartsAt.After(now) {
+		s.StartsAt = now
+	}
+	return s
+}
+
+// keepsID reports whether a change leaves a silence the one that it was: it mutes
+// the same alerts and does not rewrite the past. Any other change makes a new
+// silence, as in Alertmanager (silence.canUpdate), so that what an id stood for
+// can be looked up later.
+func keepsID(old, s watchbill.Silence, now time.Time) bool {
+	switch {
+	case !old.EndsAt.After(now) || !slices.Equal(old.Matchers, s.Matchers):
+		return false
+	case old.StartsAt.After(now):
+		return !s.StartsAt.Before(now)
+	}
+	return old.StartsAt.Unix() == s.StartsAt.Unix()
 }

@@ -213,6 +213,8 @@ func (d *Daemon) web() *web.Server {
 		Acts:         d.flow,
 		Silences:     d.flow,
 		Approvals:    d.flow,
+		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
+		AlertHistory: board{flow: d.flow},
 		Hold:         d.flow,
 		Services:     services{d},
 		Alarm:        d.watch.alarm,

@@ -27,6 +27,9 @@ func (w *work) ends(row store.AlertRow) error {
 		return w.end(row)
 	}
 	row.Flap = w.router.CountEnd(row.Flap, w.now)
+	if err := w.occurred(&row); err != nil {
+		return err
+	}
 	row.Flap.Clearing = true
 	row.Due = w.now.Add(w.router.Flapping().ClearDelay)
 	w.seen.forget(w.tx, row.Fingerprint())
@@ -37,6 +40,6 @@ func (w *work) ends(row store.AlertRow) error {
 // counted.
 func (w *work) cameBack(old store.AlertRow, a watchbill.Alert) error {
 	a.Flap.Clearing = false
-	old.Alert, old.Due = a, a.EndsAt
+	old.Alert, old.Due, old.Mutes = a, a.EndsAt, nil // it is another time that it fires
 	return w.put(old)
 }

@@ -260,6 +260,7 @@ func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 			return err
 		}
 		row.Muted, row.Due = v.MuteReason(), recheckAt(v, w.now)
+		row.Mutes = muted(row.Mutes, row.Muted, w.now)
 		if row.EndsAt.Before(row.Due) {
 			row.Due = row.EndsAt
 		}
@@ -284,6 +285,7 @@ func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 		e.Incident.PageReason += "; until now " + row.Muted
 	}
 	row.Muted, row.Due = "", row.EndsAt
+	row.Mutes = muted(row.Mutes, v.MuteReason(), w.now)
 	return w.apply(e, &row, nil)
 }
 
@@ -342,9 +344,13 @@ func (w *work) waiting(row store.AlertRow, v router.Verdict) error {
 
 // end records that an alert ended.
 func (w *work) end(row store.AlertRow) error {
-	row.Flap = w.router.CountEnd(row.Flap, w.now)
 	if row.Flap.Clearing { // it stayed away: it does not flap any more
 		row.Flap = watchbill.Flap{}
+	} else {
+		row.Flap = w.router.CountEnd(row.Flap, w.now)
+		if err := w.occurred(&row); err != nil {
+			return err
+		}
 	}
 	row.Ended, row.Muted = true, ""
 	// What this alert inhibited may page now.

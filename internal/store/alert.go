@@ -16,6 +16,7 @@ type AlertRow struct {
 	Ended    bool                 // its end was acted on
 	Due      time.Time            // when it is looked at again
 	Muted    string               // why it opened no incident
+	Mutes    []MuteSpan           // what muted it since it began
 
 	encoded *Encoded // see there
 }
@@ -49,6 +50,9 @@ func (a AlertRow) Fingerprint() watchbill.Fingerprint {
 // body returns the stored form of the alert: the one made before if the alert is
 // still the same.
 func (a AlertRow) body() (string, error) {
+	if len(a.Mutes) > 0 {
+		return encode(alertBody{a.Alert, a.Mutes})
+	}
 	if a.encoded != nil {
 		was := a.encoded.alert
 		if same(was.Labels, a.Labels) && same(was.Annotations, a.Annotations) && was.StartsAt.Equal(a.StartsAt) && was.EndsAt.Equal(a.EndsAt) &&
@@ -75,7 +79,10 @@ func scanAlert(rows *sql.Rows, before ...any) (AlertRow, error) {
 		return a, err
 	}
 	a.Ended, a.Due = ended != 0, fromUnix(due)
-	return a, json.Unmarshal(body, &a.Alert)
+	var stored alertBody
+	err := json.Unmarshal(body, &stored)
+	a.Alert, a.Mutes = stored.Alert, stored.Mutes
+	return a, err
 }
 
 func (t *Tx) alerts(query string, args ...any) ([]AlertRow, error) {

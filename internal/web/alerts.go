@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/prometheus/alertmanager/matcher/parse"
+	"github.com/prometheus/alertmanager/matcher/compat"
 	"github.com/prometheus/alertmanager/pkg/labels"
 
 	"watchbill"
@@ -237,8 +238,10 @@ func gettable(s watchbill.Silence, now time.Time) gettableSilence {
 // own matcher of the same label.
 func (s *Server) listSilences(w http.ResponseWriter, c call) error {
 	var filter labels.Matchers
-	for _, text := range c.URL.Query()["filter"] {
-		m, err := parse.Matcher(text)
+	query := c.URL.Query()
+	parse := compat.FallbackMatcherParser(slog.New(slog.DiscardHandler))
+	for _, text := range query["filter"] {
+		m, err := parse(text, "api")
 		if err != nil {
 			return watchbill.Invalidf(`write it as name="value", with =, !=, =~ or !~`, "filter: %q: %v", text, err)
 		}
@@ -251,8 +254,9 @@ func (s *Server) listSilences(w http.ResponseWriter, c call) error {
 	out := []gettableSilence{}
 	now := time.Now()
 	for _, x := range all {
-		if about(x, filter) {
-			out = append(out, gettable(x, now))
+		// ?expired=false and its like leave a state out, as in newer Alertmanagers.
+		if g := gettable(x, now); about(x, filter) && query.Get(g.Status.State) != "false" {
+			out = append(out, g)
 		}
 	}
 	return reply(w, http.StatusOK, out)

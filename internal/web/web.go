@@ -86,6 +86,8 @@ type Options struct {
 	Acts         Acts
 	Silences     Silences
 	Approvals    Approvals
+	Alertmanager Alertmanager
+	AlertHistory AlertHistory
 	Hold         Hold
 	Services     Services
 	Heartbeats   Heartbeats
@@ -172,7 +174,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.queryRoutes(read))
+	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.queryRoutes(read))
 }
 
 func (n Need) person() Need {
