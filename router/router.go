@@ -91,6 +91,8 @@ type Input struct {
 	Now      time.Time
 	Active   []watchbill.Alert // firing alerts, for inhibit rules; see NeedsActive
 	Silences *Silences
+	// Weigh asks for what does not mute the alert, too; see [Verdict.Spared].
+	Weigh Weigh
 }
 
 // Verdict is a decision with its reasons.
@@ -104,6 +106,7 @@ type Verdict struct {
 	SeverityReason string
 	Key            string // group key
 	Mutes          []Mute // empty: it may page
+	Spared         []Mute // what was weighed and does not mute it; Reason says why not
 }
 
 // Muted reports whether something mutes the alert.
@@ -142,6 +145,7 @@ type Mute struct {
 	ID     string // the silence's id, the source's fingerprint, the name of the interval or of the maintenance
 	Reason string
 	Until  time.Time
+	Path   string // where it stands in the configuration, as "maintenance.patching"; empty for a silence
 }
 
 // NeedsActive reports whether the decision about an alert depends on the other
@@ -168,6 +172,9 @@ func (r *Router) Decide(in Input) Verdict {
 		v.Mutes = append(v.Mutes, r.intervals(*rule, in.Now)...)
 	}
 	v.Mutes = append(v.Mutes, r.maintained(in, v.Service)...)
+	if in.Weigh != WeighNothing {
+		v.Spared = r.spared(set, in, rule, v)
+	}
 	return v
 }
 
@@ -252,7 +259,7 @@ func (r *Router) key(l watchbill.Labels, v Verdict) string {
 
 func (r *Router) inhibited(target model.LabelSet, in Input) []Mute {
 	own := in.Alert.Fingerprint()
-	for _, rule := range r.inhibit {
+	for i, rule := range r.inhibit {
 		if !rule.TargetMatchers.Matches(target) {
 			continue
 		}
@@ -269,7 +276,7 @@ func (r *Router) inhibited(target model.LabelSet, in Input) []Mute {
 				continue
 			}
 			return []Mute{{
-				Kind: MuteInhibited, ID: string(a.Fingerprint()),
+				Kind: MuteInhibited, ID: string(a.Fingerprint()), Path: inhibitPath(i),
 				Reason: fmt.Sprintf("inhibited by %s %s%s", a.Name(), a.Labels, ruleName(rule)),
 			}}
 		}
@@ -297,13 +304,15 @@ func (r *Router) intervals(rule Rule, now time.Time) []Mute {
 	var mutes []Mute
 	if len(rule.MuteTimeIntervals) > 0 {
 		if in, names, err := r.intervener.Mutes(rule.MuteTimeIntervals, now); err == nil && in {
-			mutes = append(mutes, Mute{Kind: MuteTimeInterval, ID: names[0], Reason: "muted in the time interval " + strings.Join(names, ", ")})
+			mutes = append(mutes, Mute{
+				Kind: MuteTimeInterval, ID: names[0], Path: intervalPath(names[0]), Reason: "muted in the time interval " + strings.Join(names, ", "),
+			})
 		}
 	}
 	if len(rule.ActiveTimeIntervals) > 0 {
 		if in, _, err := r.intervener.Mutes(rule.ActiveTimeIntervals, now); err == nil && !in {
 			mutes = append(mutes, Mute{
-				Kind: MuteTimeInterval, ID: rule.ActiveTimeIntervals[0],
+				Kind: MuteTimeInterval, ID: rule.ActiveTimeIntervals[0], Path: intervalPath(rule.ActiveTimeIntervals[0]),
 				Reason: "outside the time interval " + strings.Join(rule.ActiveTimeIntervals, ", "),
 			})
 		}
@@ -324,7 +333,7 @@ func (r *Router) maintained(in Input, service string) []Mute {
 			if m.Reason != "" {
 				reason += " (" + m.Reason + ")"
 			}
-			mutes = append(mutes, Mute{Kind: MuteMaintenance, ID: m.Name, Reason: reason, Until: until})
+			mutes = append(mutes, Mute{Kind: MuteMaintenance, ID: m.Name, Reason: reason, Until: until, Path: maintenancePath(m.Name)})
 		}
 	}
 	return mutes

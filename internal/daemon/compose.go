@@ -28,6 +28,7 @@ type rooms struct {
 	notifier    *notify.Notifier
 	targets     targets.Config
 	services    []watchbill.Service
+	line        func(path string) string // where something stands in the configuration
 
 	keepIncidents time.Duration
 }

@@ -96,7 +96,7 @@ type Daemon struct {
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, people: map[watchbill.PersonID]watchbill.Person{}}
-	r.targets, r.services = cfg.Targets, cfg.Services
+	r.targets, r.services, r.line = cfg.Targets, cfg.Services, cfg.Line
 	for _, p := range cfg.People {
 		r.people[p.ID] = p
 	}

@@ -193,7 +193,7 @@ func (w *work) goOn(old store.AlertRow, a watchbill.Alert) error {
 
 // begin decides about an alert that began to fire, or that was muted until now.
 func (w *work) begin(row store.AlertRow) error {
-	v, err := w.decide(row.Alert)
+	v, err := w.decide(row.Alert, router.WeighNear)
 	if err != nil {
 		return err
 	}
@@ -213,6 +213,9 @@ func (w *work) begin(row store.AlertRow) error {
 	// nobody.
 	attach := found && inc.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(inc.Severity)
 	if v.Muted() && !attach {
+		if err := w.traceMuted(row, v); err != nil {
+			return err
+		}
 		row.Muted, row.Due = v.MuteReason(), recheckAt(v, w.now)
 		if row.EndsAt.Before(row.Due) {
 			row.Due = row.EndsAt
@@ -220,7 +223,9 @@ func (w *work) begin(row store.AlertRow) error {
 		return w.put(row)
 	}
 	var e incident.Effect
+	ruling := watchbill.RulingOpened
 	if found {
+		ruling = watchbill.RulingJoined
 		if inc, err = w.goesOn(inc, row.Name()); err != nil {
 			return err
 		}
@@ -229,6 +234,9 @@ func (w *work) begin(row store.AlertRow) error {
 		o := w.opening(row.Alert, v)
 		o.Previous = previous
 		e = w.life.Open(w.now, o)
+	}
+	if err := carry(&e, w.traced(row.Alert, v, ruling)); err != nil {
+		return err
 	}
 	row.Muted, row.Due = "", row.EndsAt
 	return w.apply(e, &row, nil)
@@ -246,8 +254,8 @@ func recheckAt(v router.Verdict, now time.Time) time.Time {
 	return at
 }
 
-func (w *work) decide(a watchbill.Alert) (router.Verdict, error) {
-	in := router.Input{Alert: a, Now: w.now, Silences: w.silences}
+func (w *work) decide(a watchbill.Alert, weigh router.Weigh) (router.Verdict, error) {
+	in := router.Input{Alert: a, Now: w.now, Silences: w.silences, Weigh: weigh}
 	if w.router.NeedsActive(a) {
 		active, err := w.tx.ActiveAlerts()
 		if err != nil {
@@ -268,6 +276,9 @@ func (w *work) end(row store.AlertRow) error {
 		return err
 	}
 	if row.Incident == 0 {
+		if err := w.traceEnd(row); err != nil {
+			return err
+		}
 		return w.put(row)
 	}
 	inc, err := w.incident(row.Incident)
@@ -290,7 +301,11 @@ func (w *work) end(row store.AlertRow) error {
 			rest = sev
 		}
 	}
-	return w.apply(w.life.AlertEnded(w.now, inc, row.Alert, len(firing), rest), nil, nil)
+	e := w.life.AlertEnded(w.now, inc, row.Alert, len(firing), rest)
+	if err := carry(&e, watchbill.Decision{Alert: row.Fingerprint(), Ruling: watchbill.RulingEnded}); err != nil {
+		return err
+	}
+	return w.apply(e, nil, nil)
 }
 
 func (w *work) firing(id watchbill.IncidentID) ([]watchbill.Alert, error) {
@@ -384,7 +399,11 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if err := w.tx.SetTimer(stepTimer(inc, n+1, s.next)); err != nil {
 		return err
 	}
-	return w.save(&inc, w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages)))
+	fired := w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages))
+	if fired.Data, err = firingData(s, pages); err != nil {
+		return err
+	}
+	return w.save(&inc, fired)
 }
 
 // late is how far behind its due time a step counts as missed, so that the next
@@ -405,7 +424,7 @@ func (w *work) event(kind watchbill.EventKind, format string, args ...any) watch
 func (w *work) held(inc *watchbill.Incident, n int, firing []watchbill.Alert) (bool, error) {
 	until, why := time.Time{}, ""
 	for _, a := range firing {
-		v, err := w.decide(a)
+		v, err := w.decide(a, router.WeighNothing)
 		if err != nil {
 			return false, err
 		}

@@ -104,6 +104,9 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 5 {
 		exec(`INSERT INTO expected_heartbeat (name, body, evidence) VALUES ('backup', '{"since": "2026-11-22T03:15:00Z"}', x'6f6b')`)
 	}
+	if version >= 6 {
+		exec(`INSERT INTO decision (at, fingerprint, body) VALUES (?, 'f00d', '{"alert": "f00d", "ruling": "muted"}')`, unix(goldenTime()))
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -182,6 +185,9 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.NoError(t, err)
 		beats, err := tx.HeartbeatRows()
 		require.Equal(t, version >= 5, len(beats) == 1)
+		require.NoError(t, err)
+		decisions, err := tx.MutedDecisions("f00d", 5)
+		require.Equal(t, version >= 6, len(decisions) == 1)
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {
