@@ -69,6 +69,8 @@ type Options struct {
 	registerer prometheus.Registerer
 	// fallback is told of a receiver whose templates fail; nil for nobody.
 	fallback func(receiver string)
+	// deliver takes pages in the place of every receiver; nil: the receivers.
+	deliver func(ctx context.Context, d watchbill.Delivery) (watchbill.Result, string)
 }
 
 // Daemon is everything that runs.
@@ -113,7 +115,7 @@ func build(cfg *config.Config, o Options) (*rooms, error) {
 	}
 	r.notifier, err = notify.New(cfg.Notify, notify.Options{
 		Logger: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), Terminal: o.Terminal, DialContext: o.DialContext, Registerer: o.registerer,
-		Fallback: o.fallback,
+		Fallback: o.fallback, Deliver: o.deliver,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up receivers: %w", err)

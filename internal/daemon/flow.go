@@ -23,6 +23,7 @@ type flow struct {
 	rooms  *atomic.Pointer[rooms]
 	wake   func(store.News) // after a commit
 	nudge  func()           // the same, when only the self-test has work
+	idle   time.Duration    // how long the timers sleep when nothing is due; zero: the default
 	look   atomic.Int64     // when the timers next look, in Unix nanoseconds; 0: now
 	seen   *seen
 	known  *known
