@@ -241,6 +241,25 @@ func (r *Rehearsal) Record(ctx context.Context) (rec Record, err error) {
 	return rec, err
 }
 
+// Mark is how far everything has come.
+type Mark struct {
+	Events map[watchbill.IncidentID]int64 // number of the last event, of incidents that are not closed
+	Muted  int                            // decisions about muted alerts
+}
+
+// Mark returns how far everything has come, so that what follows can be told from
+// what was before it at the same instant.
+func (r *Rehearsal) Mark(ctx context.Context) (Mark, error) {
+	m := Mark{Events: map[watchbill.IncidentID]int64{}}
+	err := r.store.View(ctx, func(tx *store.Tx) (err error) {
+		if m.Muted, err = tx.LastDecision(); err != nil {
+			return err
+		}
+		return tx.Heads(func(id watchbill.IncidentID, seq int64) { m.Events[id] = seq })
+	})
+	return m, err
+}
+
 // IncidentOf returns the newest incident of which an alert with labels is a part.
 func (r *Rehearsal) IncidentOf(ctx context.Context, labels watchbill.Labels) (id watchbill.IncidentID, err error) {
 	err = r.store.View(ctx, func(tx *store.Tx) error {

@@ -21,7 +21,7 @@
 //
 // # Determinism
 //
-// What is due at the instant of an act happens before the act. Lines of the
-// timeline with the same instant stand in the order act, mute, incident, page,
-// and pages by person and method.
+// What is due at the instant of an act happens, and stands, before the act. What
+// an act causes stands after it in the order mute, incident, page, and pages by
+// person and method.
 package scenario

@@ -45,9 +45,12 @@ type player struct {
 	silences []string            // ids, in the order in which they were made
 	firing   []watchbill.Alert   // that the script has not ended
 
+	marks    []daemon.Mark       // before each step
+
 	mu        sync.Mutex
 	receivers map[string]Verb
 	pages     []Entry
+	phase     int // steps that have begun
 }
 
 // stage is one life of the daemon.
@@ -80,10 +83,13 @@ func (p *player) steps(ctx context.Context) error {
 		if step.Verb == End {
 			break
 		}
-		p.acts = append(p.acts, Entry{At: time.Now(), Kind: KindAct, Text: "> " + step.Text, order: step.Line})
+		if err := p.mark(ctx); err != nil {
+			return err
+		}
+		p.act("> " + step.Text)
 		err := p.do(ctx, step)
 		if e, ok := errors.AsType[*watchbill.Error](err); ok && byPerson(step) {
-			p.acts = append(p.acts, Entry{At: time.Now(), Kind: KindAct, Text: fmt.Sprintf("refused: %s", e.Message), order: step.Line})
+			p.act("refused: " + e.Message)
 			err = nil
 		}
 		if err != nil {
@@ -92,6 +98,23 @@ func (p *player) steps(ctx context.Context) error {
 		synctest.Wait()
 	}
 	return nil
+}
+
+// mark begins the next phase: what happened until now was before this step.
+func (p *player) mark(ctx context.Context) error {
+	p.mu.Lock()
+	p.phase++
+	p.mu.Unlock()
+	if p.script.Loose {
+		return nil
+	}
+	m, err := p.stage.daemon.Mark(ctx)
+	p.marks = append(p.marks, m)
+	return err
+}
+
+func (p *player) act(text string) {
+	p.acts = append(p.acts, Entry{At: time.Now(), Kind: KindAct, Text: text, phase: p.phase, order: len(p.acts)})
 }
 
 // byPerson reports whether a step is something that a person does, which the
@@ -159,7 +182,9 @@ func (p *player) deliver(ctx context.Context, st *stage, d watchbill.Delivery) (
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pages = append(p.pages, pageEntry(d, result, detail))
+	e := pageEntry(d, result, detail)
+	e.phase = p.phase
+	p.pages = append(p.pages, e)
 	return result, detail
 }
 
@@ -298,7 +323,7 @@ func (p *player) kill(ctx context.Context, s Step) error {
 		return fmt.Errorf("start again: %w", err)
 	}
 	if s.For > 0 {
-		p.acts = append(p.acts, Entry{At: time.Now(), Kind: KindAct, Text: "> the daemon starts again", order: s.Line})
+		p.act("> the daemon starts again")
 	}
 	return nil
 }

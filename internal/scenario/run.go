@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 		if s == nil {
 			continue
 		}
-		script, err := s.unpack(filepath.Join(dir, fmt.Sprint(i)), o.Config)
+		script, err := s.Unpack(filepath.Join(dir, fmt.Sprint(i)), o.Config) // the same number as in named
 		if err != nil {
 			return nil, err
 		}
@@ -94,6 +94,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 		return nil, err
 	}
 	for i, p := range all {
+		p = named(p, filepath.Join(dir, fmt.Sprint(of[i])), results[of[i]].Path)
 		if err := judge(&results[of[i]], scenarios[of[i]], p, o.Update); err != nil {
 			return nil, err
 		}
@@ -101,9 +102,19 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	return results, nil
 }
 
-// unpack writes the files of a scenario into a folder and returns its script with
+// named names the files of an archive as people know them.
+func named(p played, dir, path string) played {
+	p.Error = strings.ReplaceAll(p.Error, dir, path)
+	p.Problems = slices.Clone(p.Problems)
+	for i := range p.Problems {
+		p.Problems[i].File = strings.Replace(p.Problems[i].File, dir, path, 1)
+	}
+	return p
+}
+
+// Unpack writes the files of a scenario into a folder and returns its script with
 // whole paths.
-func (s *Scenario) unpack(dir, override string) (Script, error) {
+func (s *Scenario) Unpack(dir, override string) (Script, error) {
 	script := s.Script
 	own := map[string]bool{}
 	for _, f := range s.archive.Files {

@@ -53,6 +53,9 @@ type Script struct {
 	Start  time.Time `json:"start"`
 	Steps  []Step    `json:"steps"`
 	End    time.Time `json:"end"`
+	// Loose does not ask for the order of what is done and what is due at one
+	// instant, which costs a read for each step.
+	Loose bool `json:"loose,omitempty"`
 }
 
 // Kind says what an entry of a timeline tells.
@@ -81,6 +84,7 @@ type Entry struct {
 	Incident  watchbill.IncidentID  `json:"incident,omitempty"`
 	Group     string                `json:"group,omitempty"`
 	Delivered bool                  `json:"delivered,omitempty"`
-	order     int                   // within an instant and a kind
+	phase     int                   // how many steps had begun when it happened
+	order     int                   // within a phase and a kind
 	of        watchbill.Fingerprint // whose line it is, for the order of mutes
 }

@@ -18,15 +18,17 @@ func (p *player) timeline(ctx context.Context) ([]Entry, error) {
 		return nil, fmt.Errorf("read what happened: %w", err)
 	}
 	all := slices.Clone(p.acts)
-	for _, d := range rec.Muted {
-		all = append(all, Entry{At: d.At, Kind: KindMute, Text: mutedText(d), of: d.Alert})
+	for i, d := range rec.Muted {
+		phase := p.phaseOf(func(m daemon.Mark) bool { return i < m.Muted })
+		all = append(all, Entry{At: d.At, Kind: KindMute, Text: mutedText(d), of: d.Alert, phase: phase})
 	}
 	groups := map[watchbill.IncidentID]string{}
 	for _, inc := range rec.Incidents {
 		groups[inc.ID] = inc.Key
 		for _, e := range inc.Events {
 			if text := eventText(inc, e); text != "" {
-				all = append(all, Entry{At: e.At, Kind: KindIncident, Text: text, Incident: inc.ID, order: int(e.Seq)})
+				phase := p.phaseOf(func(m daemon.Mark) bool { return e.Seq <= m.Events[inc.ID] })
+				all = append(all, Entry{At: e.At, Kind: KindIncident, Text: text, Incident: inc.ID, order: int(e.Seq), phase: phase})
 			}
 		}
 	}
@@ -37,10 +39,22 @@ func (p *player) timeline(ctx context.Context) ([]Entry, error) {
 		all[i].At, all[i].Group = all[i].At.UTC(), groups[all[i].Incident]
 	}
 	slices.SortStableFunc(all, func(a, b Entry) int {
-		return cmp.Or(a.At.Compare(b.At), cmp.Compare(rank(a.Kind), rank(b.Kind)), cmp.Compare(a.of, b.of), cmp.Compare(a.Incident, b.Incident),
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.phase, b.phase), cmp.Compare(rank(a.Kind), rank(b.Kind)), cmp.Compare(a.of, b.of), cmp.Compare(a.Incident, b.Incident),
 			cmp.Compare(a.order, b.order), cmp.Compare(a.Person, b.Person), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Key, b.Key))
 	})
 	return append(all, p.ending(rec)...), nil
+}
+
+// phaseOf returns how many steps had begun when something happened, by the first
+// mark that knows of it. A closed incident is not in a mark, so the answer may be
+// too late for its events; they are then told from others by their time.
+func (p *player) phaseOf(known func(daemon.Mark) bool) int {
+	for i, m := range p.marks {
+		if known(m) {
+			return i
+		}
+	}
+	return len(p.marks)
 }
 
 func rank(k Kind) int {

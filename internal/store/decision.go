@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -112,4 +113,25 @@ func (t *Tx) IncidentsBetween(since, until time.Time) ([]watchbill.Incident, err
 		}
 	}
 	return kept, nil
+}
+
+// Heads calls note with the number of the last event of every incident that is
+// not closed.
+func (t *Tx) Heads(note func(id watchbill.IncidentID, seq int64)) error {
+	return t.each("read heads", func(rows *sql.Rows) error {
+		var id watchbill.IncidentID
+		var seq int64
+		if err := rows.Scan(&id, &seq); err != nil {
+			return err
+		}
+		note(id, seq)
+		return nil
+	}, `SELECT id, seq FROM incident WHERE state <> 'closed' AND id > 0`)
+}
+
+// LastDecision returns the number of the newest row of decisions, 0 if there is
+// none. They are numbered without gaps from 1 until retention deletes some.
+func (t *Tx) LastDecision() (n int, err error) {
+	_, err = t.row("count decisions", []any{&n}, `SELECT coalesce(max(id), 0) FROM decision`)
+	return n, err
 }
