@@ -46,6 +46,7 @@ func TestScenarios(t *testing.T) {
 	require.GreaterOrEqual(t, len(files), 12)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
 			s, err := scenario.ReadFile(file)
 			require.NoError(t, err)
 			require.NotEmpty(t, s.Promise, "a scenario says what it promises")
@@ -196,6 +197,7 @@ func TestEveryRoutingDecisionIsHeldByAScenario(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s %s is %s", example, m.path, m.value), func(t *testing.T) {
+				t.Parallel()
 				dir := t.TempDir()
 				require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join("examples", example))))
 				config := filepath.Join(dir, "watchbill.yaml")

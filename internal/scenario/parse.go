@@ -10,10 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/alertmanager/matcher/parse"
 	"github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/common/model"
-	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/tools/txtar"
 
 	"watchbill"
 	"watchbill/internal/config"
@@ -405,19 +404,43 @@ func (p *parser) silence(step *Step, args []word, col int) bool {
 	}
 	step.Person, step.For, step.Words = watchbill.PersonID(args[0].text), d, joined(args[why+1:])
 	for _, w := range args[2:why] {
-		m, err := parse.Matcher(w.text)
+		m, err := matcher(w.text)
 		if err != nil {
-			p.at(w.col, `use label=value, !=, =~ or !~; quote it as 'label="value"' when it has spaces`, "%q is not a matcher: %v", w.text, err)
+			p.at(w.col, "use label=value, !=, =~ or !~", "%q is not a matcher: %v", w.text, err)
 			return false
 		}
-		step.Matchers = append(step.Matchers, watchbill.Matcher{
-			Name: m.Name, Value: m.Value,
-			IsEqual: m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp,
-			IsRegex: m.Type == labels.MatchRegexp || m.Type == labels.MatchNotRegexp,
-		})
+		step.Matchers = append(step.Matchers, m)
 	}
 	p.quiets++
 	return true
+}
+
+// matcher reads LABEL OPERATOR VALUE. The value may stand in quotes of its own, as
+// it does in a configuration.
+func matcher(text string) (watchbill.Matcher, error) {
+	i := strings.IndexAny(text, "=!")
+	if i < 1 {
+		return watchbill.Matcher{}, errors.New("it compares nothing")
+	}
+	name, rest := text[:i], text[i:]
+	for _, op := range []labels.MatchType{labels.MatchRegexp, labels.MatchNotRegexp, labels.MatchNotEqual, labels.MatchEqual} {
+		value, ok := strings.CutPrefix(rest, op.String())
+		if !ok {
+			continue
+		}
+		if strings.HasPrefix(value, `"`) {
+			var err error
+			if value, err = strconv.Unquote(value); err != nil {
+				return watchbill.Matcher{}, errors.New("its quotes are not right")
+			}
+		}
+		_, err := labels.NewMatcher(op, name, value)
+		return watchbill.Matcher{
+			Name: name, Value: value, IsEqual: op == labels.MatchEqual || op == labels.MatchRegexp,
+			IsRegex: op == labels.MatchRegexp || op == labels.MatchNotRegexp,
+		}, err
+	}
+	return watchbill.Matcher{}, errors.New("it has no operator")
 }
 
 func (p *parser) expire(step *Step, args []word, col int) bool {

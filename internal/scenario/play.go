@@ -42,10 +42,10 @@ type player struct {
 
 	stage    *stage
 	acts     []Entry
-	silences []string            // ids, in the order in which they were made
-	firing   []watchbill.Alert   // that the script has not ended
+	silences []string          // ids, in the order in which they were made
+	firing   []watchbill.Alert // that the script has not ended
 
-	marks    []daemon.Mark       // before each step
+	marks []daemon.Mark // before each step
 
 	mu        sync.Mutex
 	receivers map[string]Verb
@@ -147,7 +147,9 @@ func (p *player) begin(ctx context.Context, path string) error {
 	var err error
 	st.daemon, err = daemon.Rehearse(ctx, daemon.RehearsalOptions{
 		Config: p.cfg, Store: path, Logger: slog.New(slog.DiscardHandler),
-		Deliver: func(ctx context.Context, d watchbill.Delivery) (watchbill.Result, string) { return p.deliver(ctx, st, d) },
+		Deliver: func(ctx context.Context, d watchbill.Delivery) (watchbill.Result, string) {
+			return p.deliver(ctx, st, d)
+		},
 	})
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
-	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/tools/txtar"
 
 	"watchbill/internal/config"
 )
