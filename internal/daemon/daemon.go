@@ -97,10 +97,13 @@ type Daemon struct {
 
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
-	r := &rooms{matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, people: map[watchbill.PersonID]watchbill.Person{}}
+	r := &rooms{matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, people: map[watchbill.PersonID]watchbill.Person{}, rosterLines: map[watchbill.RoleID]string{}}
 	r.targets, r.services, r.line = cfg.Targets, cfg.Services, cfg.Line
 	for _, p := range cfg.People {
 		r.people[p.ID] = p
+	}
+	for _, roster := range cfg.Escalation.Rosters {
+		r.rosterLines[roster.Role] = roster.Line
 	}
 	var err error
 	if r.router, err = router.New(cfg.Router); err != nil {

@@ -83,7 +83,7 @@ type Options struct {
 	Services     Services
 	Heartbeats   Heartbeats
 	Alarm        Alarm
-	Explain      func(ctx context.Context, labels watchbill.Labels, at time.Time) (any, error)
+	Explain      func(ctx context.Context, q ExplainRequest) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context) error
 	Ready        func(ctx context.Context) error
@@ -158,6 +158,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/incidents/{id}/note", raise.person(), "Record a note: {\"text\": \"…\"}", s.noteIncident},
 		{"POST", "/api/ops/v1/incidents/{id}/resolve", raise.person(), "Resolve: {\"reason\": \"…\", \"quiet_until\": \"…\"}", s.resolveIncident},
 		{"GET", "/api/ops/v1/explain", read, "Who would be paged, when and why: ?label=name=value&at=…", s.explain},
+		{"POST", "/api/ops/v1/explain", read, "The same, with other alerts that are supposed to fire; nothing is changed", s.explainWith},
 		{"GET", "/api/ops/v1/hold", read, "What a restore holds back, by incident", s.listHeld},
 		{"POST", "/api/ops/v1/hold/release", Need{Manager: true}, "Let it go on: {\"incidents\": [1]}; without any, all of it", s.releaseHeld},
 		{"POST", "/api/ops/v1/hold/drop", Need{Manager: true}, "End incidents without paging for them: {\"incidents\": [1]}", s.dropHeld},
