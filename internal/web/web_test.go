@@ -320,6 +320,7 @@ func TestPermissions(t *testing.T) {
 		"POST /api/ops/v1/incidents/{id}/note":    marked,
 		"POST /api/ops/v1/incidents/{id}/resolve": marked,
 		"GET /api/ops/v1/explain":                 readers,
+		"POST /api/ops/v1/explain":                readers,
 		"GET /api/ops/v1/hold":                    readers,
 		"POST /api/ops/v1/hold/release":           "manager",
 		"POST /api/ops/v1/hold/drop":              "manager",
