@@ -217,6 +217,7 @@ func (d *Daemon) web() *web.Server {
 		Hold:         d.flow,
 		Services:     services{d},
 		Alarm:        d.watch.alarm,
+		Why:          d.flow,
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
 		Reload:       d.Reload,

@@ -135,3 +135,10 @@ func (t *Tx) LastDecision() (n int, err error) {
 	_, err = t.row("count decisions", []any{&n}, `SELECT coalesce(max(id), 0) FROM decision`)
 	return n, err
 }
+
+// HasIncident reports whether an incident is there.
+func (t *Tx) HasIncident(id watchbill.IncidentID) bool {
+	var n int
+	found, err := t.row("look for an incident", []any{&n}, `SELECT 1 FROM incident WHERE id = ?`, int64(id))
+	return found && err == nil
+}

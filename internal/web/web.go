@@ -83,6 +83,7 @@ type Options struct {
 	Services     Services
 	Heartbeats   Heartbeats
 	Alarm        Alarm
+	Why          Why
 	Explain      func(ctx context.Context, q ExplainRequest) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context) error
@@ -166,7 +167,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.queryRoutes(read))
+	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.whyRoutes(read), s.queryRoutes(read))
 }
 
 func (n Need) person() Need {

@@ -38,6 +38,7 @@ type world struct {
 	labels   watchbill.Labels
 	at       time.Time
 	firing   []watchbill.Labels
+	asked    watchbill.PersonID
 	resolved web.ResolveRequest
 	silences []watchbill.Silence
 	fail     error // what everything behind the server returns
@@ -94,6 +95,20 @@ func (w *world) List(_ context.Context, state string, limit int) ([]watchbill.In
 		return nil, w.fail
 	}
 	return []watchbill.Incident{incidentOne()}, w.fail
+}
+
+func (w *world) WhyIncident(_ context.Context, id watchbill.IncidentID, person watchbill.PersonID) (web.IncidentWhy, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked = person
+	return web.IncidentWhy{Incident: watchbill.Incident{ID: id}}, w.fail
+}
+
+func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.AlertWhy, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.labels = labels
+	return nil, w.fail
 }
 
 func (w *world) Show(_ context.Context, id watchbill.IncidentID) (web.IncidentView, error) {
@@ -252,6 +267,7 @@ func setUp(t testing.TB) *world {
 		Services:     w,
 		Heartbeats:   w,
 		Alarm:        alarm{w},
+		Why:          w,
 		Explain:      w.explain,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
 		Reload:       func(context.Context) error { return w.act("reload") },
@@ -320,6 +336,8 @@ func TestPermissions(t *testing.T) {
 		"POST /api/ops/v1/incidents/{id}/note":    marked,
 		"POST /api/ops/v1/incidents/{id}/resolve": marked,
 		"GET /api/ops/v1/explain":                 readers,
+		"GET /api/ops/v1/incidents/{id}/why":      readers,
+		"GET /api/ops/v1/alerts/why":              readers,
 		"POST /api/ops/v1/explain":                readers,
 		"GET /api/ops/v1/hold":                    readers,
 		"POST /api/ops/v1/hold/release":           "manager",
