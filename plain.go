@@ -76,9 +76,27 @@ func (p plain) labels(l Labels) plain {
 	return p.raw("}")
 }
 
-// event writes an event without data.
+// data writes JSON that is compact and has no character that encoding/json escapes.
+func (p plain) data(b json.RawMessage) plain {
+	inside := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&' || c == ' ' && !inside:
+			p.ok = false
+		case c == '"':
+			inside = !inside
+		case c == '\\':
+			i++ // what it escapes is no quote
+		}
+	}
+	p.ok = p.ok && json.Valid(b)
+	p.b = append(p.b, b...)
+	return p
+}
+
+// event writes an event.
 func (p plain) event(e Event) plain {
-	p.ok = len(e.Data) == 0
+	p.ok = true
 	p = p.raw(`{"incident":`)
 	p = p.int(int64(e.Incident))
 	p = p.raw(`,"seq":`)
@@ -92,6 +110,9 @@ func (p plain) event(e Event) plain {
 	p = p.optional(`,"via":`, e.Via)
 	p = p.raw(`,"text":`)
 	p = p.string(e.Text)
+	if len(e.Data) > 0 {
+		p = p.raw(`,"data":`).data(e.Data)
+	}
 	p = p.raw(`,"prev":`)
 	p = p.string(e.Prev)
 	p = p.raw(`,"hash":`)

@@ -46,7 +46,9 @@ func TestEventSumIsOfItsJSON(t *testing.T) {
 			Text: text.Draw(t, "text"), Prev: text.Draw(t, "prev"), Hash: "not part of it",
 		}
 		if rapid.Bool().Draw(t, "data") {
-			e.Data = json.RawMessage(`{"a": "<b>"}`)
+			e.Data = json.RawMessage(rapid.SampledFrom([]string{
+				`{"a": "<b>"}`, `{"a":"b c","d":[1,true,null]}`, `{"a":"\" "}`, `{"a":"\\" "}`, `{"a":"\\\\"}`, `{"a":"\\\\" }`, `{"é":1}`, ` {}`, `{"a":"x`, "{\"a\":\"\n\"}", `{"a":"\u003c"}`,
+			}).Draw(t, "json"))
 		}
 		plain := e
 		plain.Hash, plain.At = "", e.At.UTC()

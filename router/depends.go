@@ -64,13 +64,51 @@ func (r *Router) waits(in Input, v Verdict) []Mute {
 		if !slices.Contains(parents, inc.Service) || inc.Environment != v.Environment || inc.Activity != v.Activity {
 			continue
 		}
-		told := inc.State == watchbill.StateAcknowledged || inc.State == watchbill.StateOpen && inc.HeldBy == ""
-		if told && !v.Severity.HigherThan(inc.Severity) {
+		if told(inc) && !v.Severity.HigherThan(inc.Severity) {
 			return []Mute{{
-				Kind: MuteDependency, ID: inc.ID.String(),
-				Reason: fmt.Sprintf("%s depends on %s, whose incident %s is not resolved", v.Service, inc.Service, inc.ID),
+				Kind: MuteDependency, ID: inc.ID.String(), Path: dependsPath(v.Service),
+				Reason: fmt.Sprintf("%s depends on %s, whose incident %sis not resolved", v.Service, inc.Service, numbered(inc)),
 			}}
 		}
 	}
 	return nil
+}
+
+// told reports whether somebody knows of an incident.
+func told(inc watchbill.Incident) bool {
+	return inc.State == watchbill.StateAcknowledged || inc.State == watchbill.StateOpen && inc.HeldBy == ""
+}
+
+// numbered is the number of an incident, and nothing for one that is only supposed.
+func numbered(inc watchbill.Incident) string {
+	if inc.ID == 0 {
+		return ""
+	}
+	return inc.ID.String() + " "
+}
+
+// sparedByDependencies says why the alert does not wait behind what its service
+// depends on.
+func (r *Router) sparedByDependencies(in Input, v Verdict) []Mute {
+	parents := r.upstream[v.Service]
+	if len(parents) == 0 || slices.ContainsFunc(v.Mutes, func(m Mute) bool { return m.Kind == MuteDependency }) {
+		return nil
+	}
+	mute := func(reason string) Mute {
+		return Mute{Kind: MuteDependency, Path: dependsPath(v.Service), Reason: v.Service + " depends on " + reason}
+	}
+	var all []Mute
+	for _, p := range parents {
+		i := slices.IndexFunc(in.Open, func(inc watchbill.Incident) bool { return inc.Service == p })
+		switch {
+		case i < 0 && in.Weigh == WeighAll:
+			all = append(all, mute(fmt.Sprintf("%s, which has no open incident of %s in %s", p, v.Activity, v.Environment)))
+		case i < 0:
+		case !told(in.Open[i]):
+			all = append(all, mute(fmt.Sprintf("%s, whose incident %sis held back itself: %s", p, numbered(in.Open[i]), in.Open[i].HeldBy)))
+		default:
+			all = append(all, mute(fmt.Sprintf("%s, whose incident %sis only %s", p, numbered(in.Open[i]), in.Open[i].Severity)))
+		}
+	}
+	return all
 }

@@ -119,6 +119,8 @@ type Input struct {
 	Active   []watchbill.Alert // firing alerts, for inhibit rules; see NeedsActive
 	Silences *Silences
 	Open     []watchbill.Incident // live incidents that it may wait behind; see Upstream
+	// Weigh asks for what does not mute the alert, too; see [Verdict.Spared].
+	Weigh Weigh
 }
 
 // Verdict is a decision with its reasons.
@@ -133,6 +135,7 @@ type Verdict struct {
 	SeverityReason string
 	Key            string // group key
 	Mutes          []Mute // empty: it may page
+	Spared         []Mute // what was weighed and does not mute it; Reason says why not
 }
 
 // Muted reports whether something mutes the alert.
@@ -172,6 +175,7 @@ type Mute struct {
 	ID     string // the silence's id, the source's fingerprint, the name of the interval or of the maintenance, the incident
 	Reason string
 	Until  time.Time
+	Path   string // where it stands in the configuration, as "maintenance.patching"; empty for a silence
 }
 
 // NeedsActive reports whether the decision about an alert depends on the other
@@ -208,6 +212,9 @@ func (r *Router) Decide(in Input) Verdict {
 	}
 	v.Mutes = append(v.Mutes, r.maintained(in, v)...)
 	v.Mutes = append(v.Mutes, r.waits(in, v)...)
+	if in.Weigh != WeighNothing {
+		v.Spared = r.spared(set, in, v, rule, exception)
+	}
 	return v
 }
 
@@ -298,7 +305,7 @@ func (r *Router) key(l watchbill.Labels, v Verdict) string {
 
 func (r *Router) inhibited(target model.LabelSet, in Input) []Mute {
 	own := in.Alert.Fingerprint()
-	for _, rule := range r.inhibit {
+	for i, rule := range r.inhibit {
 		if !rule.TargetMatchers.Matches(target) {
 			continue
 		}
@@ -315,7 +322,7 @@ func (r *Router) inhibited(target model.LabelSet, in Input) []Mute {
 				continue
 			}
 			return []Mute{{
-				Kind: MuteInhibited, ID: string(a.Fingerprint()),
+				Kind: MuteInhibited, ID: string(a.Fingerprint()), Path: inhibitPath(i),
 				Reason: fmt.Sprintf("inhibited by %s %s%s", a.Name(), a.Labels, ruleName(rule)),
 			}}
 		}
@@ -343,13 +350,15 @@ func (r *Router) intervals(muting, active []string, now time.Time) []Mute {
 	var mutes []Mute
 	if len(muting) > 0 {
 		if in, names, err := r.intervener.Mutes(muting, now); err == nil && in {
-			mutes = append(mutes, Mute{Kind: MuteTimeInterval, ID: names[0], Reason: "muted in the time interval " + strings.Join(names, ", ")})
+			mutes = append(mutes, Mute{
+				Kind: MuteTimeInterval, ID: names[0], Path: intervalPath(names[0]), Reason: "muted in the time interval " + strings.Join(names, ", "),
+			})
 		}
 	}
 	if len(active) > 0 {
 		if in, _, err := r.intervener.Mutes(active, now); err == nil && !in {
 			mutes = append(mutes, Mute{
-				Kind: MuteTimeInterval, ID: active[0],
+				Kind: MuteTimeInterval, ID: active[0], Path: intervalPath(active[0]),
 				Reason: "outside the time interval " + strings.Join(active, ", "),
 			})
 		}

@@ -15,10 +15,10 @@ import (
 
 func (a *app) alert() *cobra.Command {
 	c := &cobra.Command{
-		Use: "alert", Short: "List alerts, those that fire and those that ended",
+		Use: "alert", Short: "List alerts, those that fire and those that ended, and what was decided about them",
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.alertList(), a.alertHistory())
+	c.AddCommand(a.alertList(), a.alertHistory(), a.alertWhy())
 	return c
 }
 

@@ -40,7 +40,7 @@ func (r *rooms) prepare(news []arrival, source string, now time.Time, s *silence
 			return err
 		}
 		if s != nil && r.router.Alone(a) {
-			n.verdict, n.under = r.router.Decide(router.Input{Alert: a, Now: now, Silences: s.set}), s
+			n.verdict, n.under = r.router.Decide(router.Input{Alert: a, Now: now, Silences: s.set, Weigh: router.WeighNear}), s
 		}
 	}
 	return nil

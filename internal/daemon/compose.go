@@ -28,6 +28,8 @@ type rooms struct {
 	notifier    *notify.Notifier
 	targets     targets.Config
 	services    []watchbill.Service
+	line        func(path string) string // where something stands in the configuration
+	rosterLines map[watchbill.RoleID]string
 
 	keepIncidents  time.Duration
 	pagesPerMinute int // to one person, before they are bundled
@@ -83,6 +85,7 @@ type decided struct {
 	watchbill.Page
 	duty   watchbill.Duty
 	method notify.Method
+	fired  time.Time // when the step did
 }
 
 // compose returns the pages of a firing, person by person. It is pure: the same
@@ -103,7 +106,7 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
 		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone(), s.next.Sub(s.due) < 2*time.Minute))
 		content.AlsoTold = r.also(d.Person, duties, s.told)
 		for _, m := range r.notifier.Methods(person, s.due) {
-			pages = append(pages, decided{duty: d, method: m, Page: watchbill.Page{
+			pages = append(pages, decided{duty: d, method: m, fired: s.due, Page: watchbill.Page{
 				Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: d.Person, Role: d.Role,
 				Method: m.Receiver, Due: m.At, Content: content,
 			}})

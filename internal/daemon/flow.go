@@ -25,6 +25,7 @@ type flow struct {
 	rooms  *atomic.Pointer[rooms]
 	wake   func(store.News) // after a commit
 	nudge  func()           // the same, when only the self-test has work
+	idle   time.Duration    // how long the timers sleep when nothing is due; zero: the default
 	look   atomic.Int64     // when the timers next look, in Unix nanoseconds; 0: now
 	seen   *seen
 	known  *known
@@ -222,7 +223,7 @@ func (w *work) goOn(old store.AlertRow, a watchbill.Alert) error {
 
 // begin decides about an alert that began to fire, or that was muted until now.
 func (w *work) begin(row store.AlertRow) error {
-	v, err := w.decide(row.Alert)
+	v, err := w.decide(row.Alert, router.WeighNear)
 	if err != nil {
 		return err
 	}
@@ -256,6 +257,9 @@ func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 	// nobody.
 	attach := found && inc.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(inc.Severity)
 	if v.Muted() && !attach {
+		if err := w.traceMuted(row, v); err != nil {
+			return err
+		}
 		if err := w.waiting(row, v); err != nil {
 			return err
 		}
@@ -267,7 +271,9 @@ func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 		return w.put(row)
 	}
 	var e incident.Effect
+	ruling := watchbill.RulingOpened
 	if found {
+		ruling = watchbill.RulingJoined
 		if inc, err = w.goesOn(inc, row.Name()); err != nil {
 			return err
 		}
@@ -283,6 +289,9 @@ func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 	}
 	if e.Page && row.Muted != "" {
 		e.Incident.PageReason += "; until now " + row.Muted
+	}
+	if err := carry(&e, w.traced(row.Alert, v, ruling)); err != nil {
+		return err
 	}
 	row.Muted, row.Due = "", row.EndsAt
 	row.Mutes = muted(row.Mutes, v.MuteReason(), w.now)
@@ -301,8 +310,8 @@ func recheckAt(v router.Verdict, now time.Time) time.Time {
 	return at
 }
 
-func (w *work) decide(a watchbill.Alert) (router.Verdict, error) {
-	in := router.Input{Alert: a, Now: w.now, Silences: w.silences.set}
+func (w *work) decide(a watchbill.Alert, weigh router.Weigh) (router.Verdict, error) {
+	in := router.Input{Alert: a, Now: w.now, Silences: w.silences.set, Weigh: weigh}
 	if w.router.NeedsActive(a) {
 		active, err := w.tx.ActiveAlerts()
 		if err != nil {
@@ -358,6 +367,9 @@ func (w *work) end(row store.AlertRow) error {
 		return err
 	}
 	if row.Incident == 0 {
+		if err := w.traceEnd(row); err != nil {
+			return err
+		}
 		return w.put(row)
 	}
 	inc, err := w.incident(row.Incident)
@@ -380,7 +392,11 @@ func (w *work) end(row store.AlertRow) error {
 			rest = sev
 		}
 	}
-	return w.apply(w.life.AlertEnded(w.now, inc, row.Alert, len(firing), rest), nil, nil)
+	e := w.life.AlertEnded(w.now, inc, row.Alert, len(firing), rest)
+	if err := carry(&e, watchbill.Decision{Alert: row.Fingerprint(), Ruling: watchbill.RulingEnded}); err != nil {
+		return err
+	}
+	return w.apply(e, nil, nil)
 }
 
 func (w *work) firing(id watchbill.IncidentID) ([]watchbill.Alert, error) {
@@ -482,7 +498,11 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if err := w.tx.SetTimer(stepTimer(inc, n+1, s.next)); err != nil {
 		return err
 	}
-	return w.save(&inc, w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages)))
+	fired := w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages))
+	if fired.Data, err = firingData(s, pages); err != nil {
+		return err
+	}
+	return w.save(&inc, fired)
 }
 
 // late is how far behind its due time a step counts as missed, so that the next
@@ -503,7 +523,7 @@ func (w *work) event(kind watchbill.EventKind, format string, args ...any) watch
 func (w *work) held(inc *watchbill.Incident, n int, firing []watchbill.Alert) (bool, error) {
 	until, why := time.Time{}, ""
 	for _, a := range firing {
-		v, err := w.decide(a)
+		v, err := w.decide(a, router.WeighNothing)
 		if err != nil {
 			return false, err
 		}

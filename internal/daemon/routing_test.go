@@ -14,6 +14,7 @@ import (
 	"watchbill"
 	"watchbill/internal/config"
 	"watchbill/internal/daemon"
+	"watchbill/internal/web"
 )
 
 // routed is play on the story's configuration with changes: pairs of what is
@@ -59,7 +60,7 @@ func TestPreproductionWaitsForDeploymentsMorning(t *testing.T) {
 	routed(t, func(t *testing.T, s *scene) {
 		labels := watchbill.Labels{"alertname": "Slow", "service": "checkout", "severity": "critical", "st": "checkout-requests", "environment": "preprod"}
 		x := s.explained(labels)
-		require.Equal(t, []daemon.ExplainedRole{{Role: "deployment", Mark: "first"}}, x.Row)
+		require.Equal(t, []daemon.ExplainedRole{{Role: "deployment", Mark: "first", Line: strings.TrimSpace(x.RowReason)}}, x.Row)
 		require.Contains(t, x.RowReason, "watchbill.yaml:")
 		require.Equal(t, watchbill.Sev3, x.Severity)
 		require.Contains(t, x.SeverityReason, "at most sev3 here (watchbill.yaml:")
@@ -101,7 +102,9 @@ people:
 	cfg, err := config.Load(filepath.Join(dir, "watchbill.yaml"), nil)
 	require.NoError(t, err)
 	require.Empty(t, cfg.Warnings)
-	x, err := daemon.Explain(cfg, watchbill.Labels{"alertname": "Replica", "kind": "database", "severity": "page"}, time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC))
+	x, err := daemon.Explain(cfg, web.ExplainRequest{
+		Labels: watchbill.Labels{"alertname": "Replica", "kind": "database", "severity": "page"}, At: time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC),
+	})
 	require.NoError(t, err)
 	require.EqualValues(t, "dora", x.Pages[0].Person)
 	require.EqualValues(t, "database-administrator", x.Pages[0].Role)

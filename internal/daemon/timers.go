@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -59,10 +60,11 @@ func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
 			return retryStore, err
 		}
 		if len(due.timers)+len(due.alerts)+len(due.silences)+len(due.digests) == 0 {
+			longest := cmp.Or(f.idle, idle)
 			if due.next.IsZero() {
-				return idle, nil
+				return longest, nil
 			}
-			return min(idle, max(time.Until(due.next), 0)), nil
+			return min(longest, max(time.Until(due.next), 0)), nil
 		}
 		if err := f.actOn(ctx, due); err != nil {
 			return retryStore, err

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"watchbill"
 )
@@ -57,16 +56,6 @@ func (c *Client) act(ctx context.Context, id watchbill.IncidentID, verb string, 
 	var inc watchbill.Incident
 	err := c.do(ctx, http.MethodPost, "/api/ops/v1/incidents/"+id.String()+"/"+verb, body, &inc)
 	return inc, err
-}
-
-// Explain asks who would be paged for labels at an instant, and decodes the
-// answer into out.
-func (c *Client) Explain(ctx context.Context, labels watchbill.Labels, at time.Time, out any) error {
-	q := url.Values{"at": {at.UTC().Format(time.RFC3339)}}
-	for name, value := range labels {
-		q.Add("label", name+"="+value)
-	}
-	return c.do(ctx, http.MethodGet, "/api/ops/v1/explain?"+q.Encode(), nil, out)
 }
 
 // PostAlerts sends alerts in Alertmanager's format.

@@ -37,6 +37,8 @@ type world struct {
 	list     string // how incidents were last listed
 	labels   watchbill.Labels
 	at       time.Time
+	firing   []watchbill.Labels
+	asked    watchbill.PersonID
 	resolved web.ResolveRequest
 	silences []watchbill.Silence
 	fail     error // what everything behind the server returns
@@ -93,6 +95,20 @@ func (w *world) List(_ context.Context, state string, limit int) ([]watchbill.In
 		return nil, w.fail
 	}
 	return []watchbill.Incident{incidentOne()}, w.fail
+}
+
+func (w *world) WhyIncident(_ context.Context, id watchbill.IncidentID, person watchbill.PersonID) (web.IncidentWhy, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked = person
+	return web.IncidentWhy{Incident: watchbill.Incident{ID: id}}, w.fail
+}
+
+func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.AlertWhy, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.labels = labels
+	return nil, w.fail
 }
 
 func (w *world) Show(_ context.Context, id watchbill.IncidentID) (web.IncidentView, error) {
@@ -173,10 +189,10 @@ func (w *world) ExpireSilence(_ context.Context, id string) error {
 	return watchbill.Errorf(watchbill.CodeNotFound, "list them", "there is no silence %s", id)
 }
 
-func (w *world) explain(_ context.Context, labels watchbill.Labels, at time.Time) (any, error) {
+func (w *world) explain(_ context.Context, q web.ExplainRequest) (any, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.labels, w.at = labels, at
+	w.labels, w.at, w.firing = q.Labels, q.At, q.Firing
 	return map[string]string{"activity": "performance"}, w.fail
 }
 
@@ -262,6 +278,7 @@ func setUp(t testing.TB) *world {
 		Services:     w,
 		Heartbeats:   w,
 		Alarm:        alarm{w},
+		Why:          w,
 		Explain:      w.explain,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
 		Reload:       func(context.Context) error { return w.act("reload") },
@@ -330,6 +347,9 @@ func TestPermissions(t *testing.T) {
 		"POST /api/ops/v1/incidents/{id}/note":    marked,
 		"POST /api/ops/v1/incidents/{id}/resolve": marked,
 		"GET /api/ops/v1/explain":                 readers,
+		"GET /api/ops/v1/incidents/{id}/why":      readers,
+		"GET /api/ops/v1/alerts/why":              readers,
+		"POST /api/ops/v1/explain":                readers,
 		"GET /api/ops/v1/hold":                    readers,
 		"POST /api/ops/v1/hold/release":           "manager",
 		"POST /api/ops/v1/hold/drop":              "manager",
@@ -631,6 +651,29 @@ func TestExplain(t *testing.T) {
 		_, got, _ := problem(t, rec)
 		require.Contains(t, got, message)
 	}
+}
+
+func TestExplainBesideOthers(t *testing.T) {
+	t.Parallel()
+	w := setUp(t)
+	ask := func(body string) *httptest.ResponseRecorder {
+		return w.call("machine:read", http.MethodPost, "/api/ops/v1/explain", body)
+	}
+	rec := ask(`{"labels": {"alertname": "A"}, "at": "2026-11-29T04:15:00+01:00", "firing": [{"alertname": "B"}]}`)
+	require.Equal(t, http.StatusOK, rec.Code)
+	require.Equal(t, []watchbill.Labels{{"alertname": "B"}}, w.firing)
+	require.Equal(t, time.Date(2026, 11, 29, 3, 15, 0, 0, time.UTC), w.at)
+	for body, message := range map[string]string{
+		`{}`: "labels: there are none", `{"labels": {"a": "b"}, "firing": [{}]}`: "firing[0]: has 0 labels",
+		`{"labels": {"a": "b"}, "at": "9999-01-01T00:00:00Z"}`: "at: is not within the years", `{"label": {"a": "b"}}`: "unknown field",
+	} {
+		rec := ask(body)
+		require.Equal(t, http.StatusBadRequest, rec.Code)
+		_, got, _ := problem(t, rec)
+		require.Contains(t, got, message)
+	}
+	many := `{"labels": {"a": "b"}, "firing": [` + strings.TrimSuffix(strings.Repeat(`{"a":"b"},`, 1001), ",") + `]}`
+	require.Equal(t, http.StatusRequestEntityTooLarge, ask(many).Code)
 }
 
 func TestRunbook(t *testing.T) {
