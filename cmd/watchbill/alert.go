@@ -37,7 +37,7 @@ func (a *app) alertList() *cobra.Command {
 }
 
 func (a *app) alertHistory() *cobra.Command {
-	limit, since, incident, cursor := 100, 7*24*time.Hour, "", ""
+	limit, since, incident, cursor := 100, days(7*24*time.Hour), "", ""
 	c := &cobra.Command{
 		Use: "history [MATCHER…]", Short: "List what fired when, who was paged and what muted it",
 		Long: "List the alerts that fire and those that ended, the last end first: when, for how long, who was paged\n" +
@@ -47,13 +47,13 @@ func (a *app) alertHistory() *cobra.Command {
 		RunE: func(c *cobra.Command, matchers []string) error {
 			q := url.Values{"filter": matchers, "limit": {strconv.Itoa(limit)}, "cursor": {cursor}, "incident": {incident}}
 			if since > 0 {
-				q.Set("from", time.Now().Add(-since).UTC().Format(time.RFC3339))
+				q.Set("from", time.Now().Add(-time.Duration(since)).UTC().Format(time.RFC3339))
 			}
 			return a.history(c, q)
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", limit, "list at most `N`, up to 1000")
-	c.Flags().DurationVar(&since, "since", since, "what fired within this `DURATION`, like 36h; 0 for all")
+	c.Flags().Var(&since, "since", "what fired within this `DURATION`, like 36h or 30d; 0s for all")
 	c.Flags().StringVar(&incident, "incident", "", "only the alerts of `INCIDENT`")
 	c.Flags().StringVar(&cursor, "cursor", "", "go on where an earlier list ended")
 	return c

@@ -200,6 +200,9 @@ func pageEntry(d watchbill.Delivery, result watchbill.Result, detail string) Ent
 	if d.Attempt > 1 {
 		again = fmt.Sprintf(", attempt %d", d.Attempt)
 	}
+	for _, x := range d.Bundle {
+		e.Also = append(e.Also, x.Page.Incident)
+	}
 	what := g.Incident.String()
 	switch {
 	case len(d.Bundle) > 0:
@@ -283,7 +286,7 @@ func (p *player) resolve(ctx context.Context, s Step) error {
 func (p *player) end(ctx context.Context, s Step) error {
 	var over, rest []watchbill.Alert
 	for _, a := range p.firing {
-		if holds(a.Labels, s.Labels) {
+		if holds(a.Labels, s.Labels) && (!s.Exact || len(a.Labels) == len(s.Labels)) {
 			a.EndsAt = s.At
 			over = append(over, a)
 		} else {

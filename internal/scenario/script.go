@@ -35,6 +35,7 @@ type Step struct {
 	Line int       `json:"line,omitempty"`
 
 	Labels      watchbill.Labels     `json:"labels,omitempty"`      // fire; resolve: of every alert that has them
+	Exact       bool                 `json:"exact,omitempty"`       // resolve: and no other label
 	Annotations watchbill.Labels     `json:"annotations,omitempty"` // fire
 	Person      watchbill.PersonID   `json:"person,omitempty"`
 	Incident    watchbill.IncidentID `json:"incident,omitempty"`
@@ -76,16 +77,19 @@ type Entry struct {
 	At   time.Time `json:"at"`
 	Kind Kind      `json:"kind"`
 	Text string    `json:"text"`
+	// Alert is the alert that was decided about, if it was one.
+	Alert watchbill.Fingerprint `json:"alert,omitempty"`
 
 	// Of a page.
-	Person    watchbill.PersonID    `json:"person,omitempty"`
-	Role      watchbill.RoleID      `json:"role,omitempty"`
-	Method    string                `json:"method,omitempty"`
-	Key       string                `json:"key,omitempty"`
-	Incident  watchbill.IncidentID  `json:"incident,omitempty"`
-	Group     string                `json:"group,omitempty"`
-	Delivered bool                  `json:"delivered,omitempty"`
-	phase     int                   // how many steps had begun when it happened
-	order     int                   // within a phase and a kind
-	of        watchbill.Fingerprint // whose line it is, for the order of mutes
+	Person    watchbill.PersonID     `json:"person,omitempty"`
+	Role      watchbill.RoleID       `json:"role,omitempty"`
+	Method    string                 `json:"method,omitempty"`
+	Key       string                 `json:"key,omitempty"`
+	Incident  watchbill.IncidentID   `json:"incident,omitempty"`
+	Group     string                 `json:"group,omitempty"`
+	Delivered bool                   `json:"delivered,omitempty"`
+	Also      []watchbill.IncidentID `json:"also,omitempty"` // that one message is about
+	phase     int                    // how many steps had begun when it happened
+	order     int                    // within a phase and a kind
+	of        watchbill.Fingerprint  // whose line it is, for the order of mutes
 }

@@ -20,7 +20,7 @@ func (p *player) timeline(ctx context.Context) ([]Entry, error) {
 	all := slices.Clone(p.acts)
 	for i, d := range rec.Muted {
 		phase := p.phaseOf(func(m daemon.Mark) bool { return i < m.Muted })
-		all = append(all, Entry{At: d.At, Kind: KindMute, Text: mutedText(d), of: d.Alert, phase: phase})
+		all = append(all, Entry{At: d.At, Kind: KindMute, Text: mutedText(d), Alert: d.Alert, of: d.Alert, phase: phase})
 	}
 	groups := map[watchbill.IncidentID]string{}
 	for _, inc := range rec.Incidents {
@@ -28,7 +28,8 @@ func (p *player) timeline(ctx context.Context) ([]Entry, error) {
 		for _, e := range inc.Events {
 			if text := eventText(inc, e); text != "" {
 				phase := p.phaseOf(func(m daemon.Mark) bool { return e.Seq <= m.Events[inc.ID] })
-				all = append(all, Entry{At: e.At, Kind: KindIncident, Text: text, Incident: inc.ID, order: int(e.Seq), phase: phase})
+				d, _ := inc.Decision(e)
+				all = append(all, Entry{At: e.At, Kind: KindIncident, Text: text, Alert: d.Alert, Incident: inc.ID, order: int(e.Seq), phase: phase})
 			}
 		}
 	}
