@@ -72,7 +72,9 @@ func Explain(cfg *config.Config, q web.ExplainRequest) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, err
 	}
-	return r.explain(q, situation{now: q.At}), nil
+	x := r.explain(q, situation{now: q.At})
+	r.crowded(&x, func(watchbill.PersonID) []time.Time { return nil })
+	return x, nil
 }
 
 // Check builds everything that a configuration describes, without running or
@@ -142,7 +144,9 @@ func (f *flow) explain(ctx context.Context, q web.ExplainRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.explain(q, s), nil
+	x := r.explain(q, s)
+	r.crowded(&x, func(p watchbill.PersonID) []time.Time { return f.storm.lately(p, q.At) })
+	return x, nil
 }
 
 // openBeside reads the incidents that the alerts of a question may join or wait

@@ -28,7 +28,7 @@ func TestReplay(t *testing.T) {
 			{Labels: labels("Errors", "search", "critical"), From: began, Until: began.Add(20 * time.Minute), Incident: 7, Paged: []watchbill.PersonID{"ben", "ben"}},
 			{Labels: instance, From: began.Add(time.Minute), Until: began.Add(30 * time.Minute), Incident: 7, Paged: []watchbill.PersonID{"ben"}},
 			{Labels: labels("Errors", "search", "critical"), From: began.Add(2 * time.Hour), Until: began.Add(2*time.Hour + time.Minute), Paged: nil},
-			{Labels: labels("Slow", "billing", "warning"), From: began.Add(3 * time.Hour), Incident: 9, Paged: []watchbill.PersonID{"ben", "dmitri", "frank"}},
+			{Labels: labels("Slow", "db", "warning"), From: began.Add(3 * time.Hour), Incident: 9, Paged: []watchbill.PersonID{"ben", "dmitri", "frank"}},
 		},
 		Acts: []Step{
 			{At: began.Add(2 * time.Minute), Verb: Ack, Person: "ben", Incident: 7},
@@ -51,7 +51,7 @@ func TestReplay(t *testing.T) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Dir(small))))
-	other := strings.Replace(string(text), "people: [ben, ana]", "people: [ana]", 1) + "\nmaintenance: [{name: m, services: [billing], start: '2026-12-01 12:00', end: '2026-12-02 00:00'}]\n"
+	other := strings.Replace(string(text), "people: [ben, ana]", "people: [ana]", 1) + "\nmaintenance: [{name: m, services: [db], start: '2026-12-01 12:00', end: '2026-12-02 00:00'}]\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "watchbill.yaml"), []byte(other), 0o600))
 	differ := try(filepath.Join(dir, "watchbill.yaml"))
 	require.Len(t, differ, 3)
