@@ -83,7 +83,7 @@ func (s *Silences) spared(set model.LabelSet, in Input, activity watchbill.Activ
 	var all []Mute
 	for _, c := range s.all {
 		m, differs := unmatched(c.matchers, set)
-		why := ""
+		var why string
 		switch {
 		case !c.EndsAt.After(in.Now):
 			continue
@@ -126,8 +126,8 @@ func (r *Router) sparedByRules(set model.LabelSet, in Input, v Verdict) []Mute {
 		if inhibited[inhibitPath(i)] {
 			continue
 		}
-		why := ""
-		if m, differs := unmatched(labels.Matchers(rule.TargetMatchers), set); differs {
+		var why string
+		if m, differs := unmatched(rule.TargetMatchers, set); differs {
 			if in.Weigh != WeighAll {
 				continue
 			}
@@ -169,7 +169,7 @@ func (r *Router) noSource(rule *inhibit.InhibitRule, target model.LabelSet, in I
 			return fmt.Sprintf("%s and this alert both match both sides", a.Name())
 		}
 	}
-	return "no firing alert matches " + matchersText(labels.Matchers(rule.SourceMatchers))
+	return "no firing alert matches " + matchersText(rule.SourceMatchers)
 }
 
 func matchersText(ms labels.Matchers) string {
@@ -200,7 +200,8 @@ func (r *Router) sparedByMaintenance(in Input, v Verdict) []Mute {
 	for _, m := range r.cfg.Maintenance {
 		elsewhere := m.elsewhere(in.Alert, v)
 		_, running := m.Running(in.Now)
-		covers, why := m.Covers(in.Alert, v), ""
+		covers := m.Covers(in.Alert, v)
+		var why string
 		switch {
 		case covers && running, elsewhere != "" && in.Weigh != WeighAll:
 			continue

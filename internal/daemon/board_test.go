@@ -94,7 +94,7 @@ func TestAmtoolSession(t *testing.T) {
 	updated := s.amtool("silence", "update", "-d", "2h", "-o", "json", id)
 	require.Contains(t, updated, "replacing it")
 	exported := s.write("silences.json", s.amtool("silence", "query", "-o", "json"))
-	for _, silence := range strings.Fields(s.amtool("silence", "query", "-q")) {
+	for silence := range strings.FieldsSeq(s.amtool("silence", "query", "-q")) {
 		s.amtool("silence", "expire", silence)
 	}
 	require.Contains(t, s.amtool("alert", "query"), "DiskFull")
@@ -129,7 +129,8 @@ activities: [{match: ['signal="security"'], activity: security}]
 	require.Equal(t, http.StatusNotFound, s.get("/alertmanager/api/v2/status", nil))
 
 	require.NoError(t, s.client.PostAlerts(t.Context(), []watchbill.Alert{
-		{Labels: watchbill.Labels{"alertname": "A", "service": "db", "имя": "да"}}, {Labels: watchbill.Labels{"alertname": "B", "service": "db"}},
+		{Labels: watchbill.Labels{"alertname": "A", "service": "db", "имя": "да"}},
+		{Labels: watchbill.Labels{"alertname": "B", "service": "db"}},
 		{Labels: watchbill.Labels{"alertname": "C", "signal": "security", "service": "db"}},
 	}))
 	var groups []struct {

@@ -55,7 +55,6 @@ func (w *work) occurred(row *store.AlertRow) error {
 type historyQuery struct {
 	store.OccurrenceQuery
 	alerts        amapi.Query
-	state         string
 	firing, ended bool
 	offset        int // among those that fire
 }

@@ -95,7 +95,7 @@ func TestExplainIsWhatHappensWhateverIsConfigured(t *testing.T) {
 			return
 		}
 		failing = true
-		dir, err := os.MkdirTemp("", "rehearsal")
+		dir, err := os.MkdirTemp("", "rehearsal") //nolint:usetesting // one for each of many runs, removed at its end
 		require.NoError(rt, err)
 		defer os.RemoveAll(dir)
 		file := filepath.Join(dir, "watchbill.yaml")

@@ -110,11 +110,11 @@ func eventText(inc daemon.RecordedIncident, e watchbill.Event) string {
 		return text
 	case watchbill.EventAlertJoined:
 		d, _ := inc.Decision(e)
-		text := fmt.Sprintf("%s %s", inc.ID, e.Text)
+		texts := []string{fmt.Sprintf("%s %s", inc.ID, e.Text)}
 		for _, m := range d.Mutes {
-			text += "; " + m.Why
+			texts = append(texts, m.Why)
 		}
-		return text
+		return strings.Join(texts, "; ")
 	case watchbill.EventAcknowledged, watchbill.EventNote, watchbill.EventResolved:
 		if e.Actor != watchbill.ActorSelf {
 			return fmt.Sprintf("%s %s: %s", inc.ID, e.Actor, e.Text)
