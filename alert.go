@@ -78,7 +78,17 @@ type Alert struct {
 	UpdatedAt    time.Time `json:"updatedAt"`
 	GeneratorURL string    `json:"generatorURL,omitempty"`
 	Source       string    `json:"source,omitempty"` // who pushed it: the token's name, or "rules"
+	Flap         Flap      `json:"flap,omitzero"`
 }
+
+// Flap is what is known of an alert that ends and fires again.
+type Flap struct {
+	Ends     []time.Time `json:"ends,omitempty"`     // lately, oldest first
+	Clearing bool        `json:"clearing,omitempty"` // it ended, and flaps: its end does not count yet
+}
+
+// IsZero reports whether nothing is known.
+func (f Flap) IsZero() bool { return len(f.Ends) == 0 && !f.Clearing }
 
 // Fingerprint is the identity of the alert.
 func (a Alert) Fingerprint() Fingerprint { return a.Labels.Fingerprint() }
@@ -107,9 +117,35 @@ type Silence struct {
 	CreatedBy string    `json:"createdBy"`
 	Comment   string    `json:"comment"`
 	UpdatedAt time.Time `json:"updatedAt"`
+
+	// NeedsApproval says why a second person must agree; until ApprovedBy is set
+	// the silence then mutes nothing.
+	NeedsApproval string    `json:"needsApproval,omitempty"`
+	ApprovedBy    string    `json:"approvedBy,omitempty"`
+	ApprovedAt    time.Time `json:"approvedAt,omitzero"`
+	// Reach is what it would have muted when it was made.
+	Reach *SilenceReach `json:"reach,omitempty"`
+	// Reminded reports that its author was told that it ends soon.
+	Reminded bool `json:"reminded,omitempty"`
+}
+
+// SilenceReach is how much a silence mutes: distinct alerts, by their labels.
+type SilenceReach struct {
+	Now      int      `json:"now"`      // that fire
+	Week     int      `json:"week"`     // that fired at some time in the last 7 days, those that fire included
+	Security int      `json:"security"` // of these, those of the activity security
+	Examples []string `json:"examples,omitempty"`
 }
 
 // Active reports whether the silence mutes at now.
 func (s Silence) Active(now time.Time) bool {
-	return !s.StartsAt.After(now) && s.EndsAt.After(now)
+	return s.Waits() == "" && !s.StartsAt.After(now) && s.EndsAt.After(now)
+}
+
+// Waits says why the silence waits for a second person; empty if it does not.
+func (s Silence) Waits() string {
+	if s.ApprovedBy != "" {
+		return ""
+	}
+	return s.NeedsApproval
 }

@@ -2,6 +2,7 @@ package watchbill
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -76,6 +77,112 @@ type Matrix struct {
 	Activities []Activity
 	Manager    RoleID // the role that answers for everything unowned
 	Marks      map[ActivityID]map[RoleID]Mark
+	// Behind names, by activity, the role that is paged second when the row marks
+	// no other; the empty activity stands for all others.
+	Behind map[ActivityID]RoleID
+	// Overrides replace rows for some services and environments. For each row the
+	// first that is about the place and has the row counts.
+	Overrides []Override
+}
+
+// Override is a part of the matrix that differs for some services, in some
+// environments. An empty list is all of them.
+type Override struct {
+	Services     []string
+	Environments []string
+	Marks        map[ActivityID]map[RoleID]Mark // whole rows
+	Line         string                         // where it stands, "watchbill.yaml:41"
+}
+
+// Covers reports whether the override is about a place. A place of which a part
+// is not known is covered only by what does not ask for that part.
+func (o Override) Covers(p Place) bool {
+	return (len(o.Services) == 0 || slices.Contains(o.Services, p.Service)) &&
+		(len(o.Environments) == 0 || slices.Contains(o.Environments, p.Environment))
+}
+
+// At returns the matrix as it is for a place, without overrides.
+func (m Matrix) At(p Place) Matrix {
+	overrides, own := m.Overrides, false
+	m.Overrides = nil
+	for _, o := range slices.Backward(overrides) { // so that the first wins
+		if !o.Covers(p) {
+			continue
+		}
+		if !own {
+			m.Marks, own = maps.Clone(m.Marks), true
+		}
+		maps.Copy(m.Marks, o.Marks)
+	}
+	return m
+}
+
+// OverriddenBy returns the override that gives the row of an activity at a place.
+func (m Matrix) OverriddenBy(a ActivityID, p Place) (Override, bool) {
+	for _, o := range m.Overrides {
+		if o.Covers(p) && o.Marks[a] != nil {
+			return o, true
+		}
+	}
+	return Override{}, false
+}
+
+// Second returns the role that stands behind the first ones of an activity when
+// its row marks no other. named is true for one that is named for this very
+// activity. Without Behind it is the role deployment, or infrastructure for
+// deploy-platform, if there are such.
+func (m Matrix) Second(a ActivityID) (role RoleID, named bool) {
+	if m.Behind != nil {
+		if role, named = m.Behind[a]; named {
+			return role, true
+		}
+		return m.Behind[""], false
+	}
+	switch {
+	case a == ActivityDeployPlatform && m.HasRole("infrastructure"):
+		return "infrastructure", true
+	case m.HasRole("deployment"):
+		return "deployment", false
+	}
+	return "", false
+}
+
+// Merge returns the matrix with several columns made one, in the place of the
+// first of them. Each of its cells is the strongest of theirs.
+func (m Matrix) Merge(into Role, from ...RoleID) Matrix {
+	behind := map[ActivityID]RoleID{}
+	for _, a := range append(slices.Clone(m.Activities), Activity{}) {
+		if role, named := m.Second(a.ID); role != "" && (named || a.ID == "") {
+			behind[a.ID] = role
+		}
+	}
+	rename := func(r RoleID) RoleID {
+		if slices.Contains(from, r) {
+			return into.ID
+		}
+		return r
+	}
+	out := m
+	out.Roles, out.Behind, out.Manager = nil, map[ActivityID]RoleID{}, rename(m.Manager)
+	for _, r := range m.Roles {
+		if id := rename(r.ID); id != r.ID {
+			r = into
+		}
+		if !out.HasRole(r.ID) {
+			out.Roles = append(out.Roles, r)
+		}
+	}
+	for a, r := range behind {
+		out.Behind[a] = rename(r)
+	}
+	out.Marks = map[ActivityID]map[RoleID]Mark{}
+	for a, row := range m.Marks {
+		out.Marks[a] = map[RoleID]Mark{}
+		for r, mark := range row {
+			out.Marks[a][rename(r)] = max(out.Marks[a][rename(r)], mark)
+		}
+	}
+	return out
 }
 
 // Mark returns the cell of an activity and a role.
@@ -140,9 +247,12 @@ type Permission struct {
 // manager may do everything but touch production: production changes need a
 // marked role, and a developer may never do one. An on-request mark is not
 // enough here: it needs a recorded request, which change control checks. The
-// place is part of the question so that rows can be narrowed per service and
+// place is part of the question because overrides change rows per service and
 // environment.
-func (m Matrix) May(p Person, a ActivityID, _ Place) Permission {
+func (m Matrix) May(p Person, a ActivityID, at Place) Permission {
+	if len(m.Overrides) > 0 {
+		m = m.At(at)
+	}
 	touches := a == ActivityChangeProduction || a == ActivityDeployPlatform
 	if touches && p.Developer {
 		return Permission{false, fmt.Sprintf("%s is marked developer: no developer acts on production", p.ID)}

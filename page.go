@@ -88,6 +88,9 @@ type Delivery struct {
 	ID      int64
 	Attempt int
 	Page    Page
+	// Bundle are the pages that this message stands for, itself included; empty if
+	// it stands for itself.
+	Bundle []Delivery
 }
 
 // Outcome is the result of one attempt to deliver a page.

@@ -76,6 +76,24 @@ func (p plain) labels(l Labels) plain {
 	return p.raw("}")
 }
 
+// data writes JSON that is compact and has no character that encoding/json escapes.
+func (p plain) data(b json.RawMessage) plain {
+	inside := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&' || c == ' ' && !inside:
+			p.ok = false
+		case c == '"':
+			inside = !inside
+		case c == '\\':
+			i++ // what it escapes is no quote
+		}
+	}
+	p.ok = p.ok && json.Valid(b)
+	p.b = append(p.b, b...)
+	return p
+}
+
 // event writes an event.
 func (p plain) event(e Event) plain {
 	p.ok = true
@@ -93,33 +111,13 @@ func (p plain) event(e Event) plain {
 	p = p.raw(`,"text":`)
 	p = p.string(e.Text)
 	if len(e.Data) > 0 {
-		p.ok = p.ok && compact(e.Data)
-		p = p.raw(`,"data":`).raw(string(e.Data))
+		p = p.raw(`,"data":`).data(e.Data)
 	}
 	p = p.raw(`,"prev":`)
 	p = p.string(e.Prev)
 	p = p.raw(`,"hash":`)
 	p = p.string(e.Hash)
 	return p.raw("}")
-}
-
-// compact reports whether encoding/json leaves JSON as it stands: it takes out
-// what is between the values, and escapes what could be HTML.
-func compact(data []byte) bool {
-	inside, escaped := false, false
-	for _, c := range data {
-		switch {
-		case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&' || c == ' ' && !inside:
-			return false
-		case escaped:
-			escaped = false
-		case c == '\\' && inside:
-			escaped = true
-		case c == '"':
-			inside = !inside
-		}
-	}
-	return !inside
 }
 
 func (p plain) optional(name, value string) plain {
@@ -130,7 +128,7 @@ func (p plain) optional(name, value string) plain {
 }
 
 func (p plain) alert(a Alert) plain {
-	p.ok = true
+	p.ok = a.Flap.IsZero() // few do
 	p = p.raw(`{"labels":`)
 	p = p.labels(a.Labels)
 	if len(a.Annotations) > 0 {

@@ -167,15 +167,22 @@ func (r Roster) week(at time.Time) int {
 	return n
 }
 
-// Path returns the escalation path of an activity for a service.
+// Path returns the escalation path of an activity for a service, as the matrix is
+// without overrides for environments.
 func (p *Planner) Path(activity watchbill.ActivityID, service string) watchbill.Path {
-	m, t := p.cfg.Matrix, p.cfg.Timing
+	return p.PathAt(activity, watchbill.Place{Service: service})
+}
+
+// PathAt returns the escalation path of an activity for a service in an
+// environment.
+func (p *Planner) PathAt(activity watchbill.ActivityID, at watchbill.Place) watchbill.Path {
+	m, t := p.cfg.Matrix.At(at), p.cfg.Timing
 	first := m.FirstRoles(activity)
 	all := m.Responsible(activity)
 	rest := slices.DeleteFunc(slices.Clone(all), func(r watchbill.RoleID) bool { return slices.Contains(first, r) })
 	why := fmt.Sprintf("marked for %s", activity)
 	if len(rest) == 0 {
-		rest, why = p.second(activity, service, first)
+		rest, why = p.second(activity, at.Service, first)
 	}
 	steps := []watchbill.PathStep{
 		{Roles: first, Reason: fmt.Sprintf("first for %s", activity)},
@@ -198,14 +205,18 @@ func (p *Planner) Path(activity watchbill.ActivityID, service string) watchbill.
 // second returns who stands behind the first roles when the row marks nobody
 // else.
 func (p *Planner) second(activity watchbill.ActivityID, service string, first []watchbill.RoleID) ([]watchbill.RoleID, string) {
-	if activity == watchbill.ActivityDeployPlatform && p.cfg.Matrix.HasRole("infrastructure") {
-		return []watchbill.RoleID{"infrastructure"}, "stands behind deployment"
+	behind, named := p.cfg.Matrix.Second(activity)
+	if behind != "" && slices.Contains(first, behind) {
+		behind = ""
+	}
+	if named && behind != "" {
+		return []watchbill.RoleID{behind}, "stands behind " + string(first[0])
 	}
 	if owner := p.services[service].Owner; owner != "" && !slices.Contains(first, owner) {
 		return []watchbill.RoleID{owner}, "owns " + service
 	}
-	if p.cfg.Matrix.HasRole("deployment") && !slices.Contains(first, "deployment") {
-		return []watchbill.RoleID{"deployment"}, "stands behind " + string(first[0])
+	if behind != "" {
+		return []watchbill.RoleID{behind}, "stands behind " + string(first[0])
 	}
 	return nil, ""
 }

@@ -69,6 +69,7 @@ type Effect struct {
 	Events   []watchbill.Event // not yet numbered and chained
 	Page     bool              // walk the path from step 0 for the new generation
 	Stop     bool              // take its pages and steps back: nobody needs them now
+	Later    *watchbill.Timer  // the step with which the path goes on instead, set after Stop
 	Set      []watchbill.Timer
 	Cancel   []watchbill.TimerKind
 }

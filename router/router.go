@@ -13,6 +13,8 @@
 // The first rule of activities: whose matchers all match names the activity; an
 // alert that no rule matches is first-line. The activity is a row of the
 // responsibility matrix ([watchbill.Matrix]); its marked roles are responsible.
+// Overrides of the matrix replace rows for some services and environments, and an
+// [Exception] caps the severity or sets other hours there.
 //
 // The service is the label service, else sloth_service, else job. The
 // environment is the label environment, else env, else the first environment of
@@ -26,7 +28,9 @@
 // a target while a source fires whose values of the equal labels are the same,
 // and an alert that matches both sides is not muted by another such; a rule's
 // mute_time_intervals mute inside, its active_time_intervals outside. Maintenance
-// mutes the alerts of its services and service targets while it runs. A muted
+// mutes the alerts of its services and service targets while it runs. An alert of
+// a service waits while an incident of one that it depends on is live, is of the
+// same activity and environment and is no less severe. A muted
 // alert opens no incident until the mute ends; its end is always recorded.
 package router
 
@@ -51,6 +55,7 @@ type Router struct {
 	inhibit    []*inhibit.InhibitRule
 	intervener *timeinterval.Intervener
 	services   map[string]watchbill.Service
+	upstream   map[string][]string // what a service depends on, through others too
 }
 
 // New makes a router of a configuration.
@@ -61,6 +66,13 @@ func New(cfg Config) (*Router, error) {
 	if cfg.ResolveTimeout == 0 {
 		cfg.ResolveTimeout = 5 * time.Minute
 	}
+	cfg.Flapping = cfg.Flapping.withDefaults()
+	if cfg.BroadSilence == 0 {
+		cfg.BroadSilence = 10
+	}
+	if cfg.SilenceReminder == 0 {
+		cfg.SilenceReminder = 15 * time.Minute
+	}
 	r := &Router{cfg: cfg, intervener: timeinterval.NewIntervener(cfg.TimeIntervals), services: map[string]watchbill.Service{}}
 	for _, rule := range cfg.InhibitRules {
 		r.inhibit = append(r.inhibit, inhibit.NewInhibitRule(rule))
@@ -68,17 +80,32 @@ func New(cfg Config) (*Router, error) {
 	for _, s := range cfg.Services {
 		r.services[s.Name] = s
 	}
+	r.upstream = upstream(cfg.Services)
 	for _, rule := range cfg.Activities {
 		if !cfg.Matrix.HasActivity(rule.Activity) {
 			return nil, watchbill.Invalidf("name a row of the matrix", "%s: there is no activity %q", rule.Line, rule.Activity)
 		}
-		for _, name := range slices.Concat(rule.MuteTimeIntervals, rule.ActiveTimeIntervals) {
-			if _, ok := cfg.TimeIntervals[name]; !ok {
-				return nil, watchbill.Invalidf("add it to time_intervals", "%s: there is no time interval %q", rule.Line, name)
-			}
+		if err := r.haveIntervals(rule.Line, rule.MuteTimeIntervals, rule.ActiveTimeIntervals); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range cfg.Exceptions {
+		if err := r.haveIntervals(e.Line, e.MuteTimeIntervals, e.ActiveTimeIntervals); err != nil {
+			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// haveIntervals returns an error if a time interval that is named at a place is
+// not defined.
+func (r *Router) haveIntervals(line string, names ...[]string) error {
+	for _, name := range slices.Concat(names...) {
+		if _, ok := r.cfg.TimeIntervals[name]; !ok {
+			return watchbill.Invalidf("add it to time_intervals", "%s: there is no time interval %q", line, name)
+		}
+	}
+	return nil
 }
 
 // ResolveTimeout is how long an alert that was pushed without an end fires
@@ -91,6 +118,9 @@ type Input struct {
 	Now      time.Time
 	Active   []watchbill.Alert // firing alerts, for inhibit rules; see NeedsActive
 	Silences *Silences
+	Open     []watchbill.Incident // live incidents that it may wait behind; see Upstream
+	// Weigh asks for what does not mute the alert, too; see [Verdict.Spared].
+	Weigh Weigh
 }
 
 // Verdict is a decision with its reasons.
@@ -100,19 +130,21 @@ type Verdict struct {
 	Activity       watchbill.ActivityID
 	ActivityReason string
 	Roles          []watchbill.RoleID // responsible, those paged first in front
+	RowReason      string             // the place of the override that gives the row; empty: the matrix itself
 	Severity       watchbill.Severity
 	SeverityReason string
 	Key            string // group key
 	Mutes          []Mute // empty: it may page
+	Spared         []Mute // what was weighed and does not mute it; Reason says why not
 }
 
 // Muted reports whether something mutes the alert.
 func (v Verdict) Muted() bool { return len(v.Mutes) > 0 }
 
-// OnlyInhibited reports whether inhibit rules mute the alert and nothing else
-// does.
+// OnlyInhibited reports whether inhibit rules or dependencies mute the alert and
+// nothing else does.
 func (v Verdict) OnlyInhibited() bool {
-	return v.Muted() && !slices.ContainsFunc(v.Mutes, func(m Mute) bool { return m.Kind != MuteInhibited })
+	return v.Muted() && !slices.ContainsFunc(v.Mutes, func(m Mute) bool { return m.Kind != MuteInhibited && m.Kind != MuteDependency })
 }
 
 // MuteReason says in one line what mutes the alert; empty if nothing does.
@@ -133,15 +165,17 @@ const (
 	MuteInhibited    MuteKind = "inhibited"
 	MuteTimeInterval MuteKind = "time_interval"
 	MuteMaintenance  MuteKind = "maintenance"
+	MuteDependency   MuteKind = "dependency"
 )
 
 // Mute is one thing that mutes an alert. Until is when it ends by itself, zero
 // when that is not known.
 type Mute struct {
 	Kind   MuteKind
-	ID     string // the silence's id, the source's fingerprint, the name of the interval or of the maintenance
+	ID     string // the silence's id, the source's fingerprint, the name of the interval or of the maintenance, the incident
 	Reason string
 	Until  time.Time
+	Path   string // where it stands in the configuration, as "maintenance.patching"; empty for a silence
 }
 
 // NeedsActive reports whether the decision about an alert depends on the other
@@ -151,6 +185,11 @@ func (r *Router) NeedsActive(a watchbill.Alert) bool {
 	return slices.ContainsFunc(r.inhibit, func(rule *inhibit.InhibitRule) bool { return rule.TargetMatchers.Matches(set) })
 }
 
+// Alone reports whether the decision about an alert depends on nothing that
+// happens meanwhile but the silences: neither on other alerts nor on incidents. It
+// may then be decided before the transaction that stores it.
+func (r *Router) Alone(a watchbill.Alert) bool { return !r.NeedsActive(a) && len(r.Upstream(a)) == 0 }
+
 // Decide returns the verdict on an alert at an instant. It depends on nothing
 // but its argument and the configuration.
 func (r *Router) Decide(in Input) Verdict {
@@ -158,16 +197,24 @@ func (r *Router) Decide(in Input) Verdict {
 	v := Verdict{}
 	v.Service, v.Environment = r.place(in.Alert.Labels)
 	rule := r.classify(set, &v)
-	v.Roles = r.cfg.Matrix.Responsible(v.Activity)
+	r.row(&v)
 	v.Severity, v.SeverityReason = r.severity(in.Alert.Labels)
+	exception := r.exception(&v)
 	v.Key = r.key(in.Alert.Labels, v)
 
-	v.Mutes = append(v.Mutes, in.Silences.mutes(set, in.Now)...)
+	v.Mutes = append(v.Mutes, in.Silences.mutes(set, v.Activity, in.Now)...)
 	v.Mutes = append(v.Mutes, r.inhibited(set, in)...)
 	if rule != nil {
-		v.Mutes = append(v.Mutes, r.intervals(*rule, in.Now)...)
+		v.Mutes = append(v.Mutes, r.intervals(rule.MuteTimeIntervals, rule.ActiveTimeIntervals, in.Now)...)
 	}
-	v.Mutes = append(v.Mutes, r.maintained(in, v.Service)...)
+	if exception != nil {
+		v.Mutes = append(v.Mutes, r.intervals(exception.MuteTimeIntervals, exception.ActiveTimeIntervals, in.Now)...)
+	}
+	v.Mutes = append(v.Mutes, r.maintained(in, v)...)
+	v.Mutes = append(v.Mutes, r.waits(in, v)...)
+	if in.Weigh != WeighNothing {
+		v.Spared = r.spared(set, in, v, rule, exception)
+	}
 	return v
 }
 
@@ -215,8 +262,14 @@ func firstOf(l watchbill.Labels, names ...string) string {
 
 // Severity returns the severity of an alert's labels.
 func (r *Router) Severity(l watchbill.Labels) watchbill.Severity {
-	sev, _ := r.severity(l)
-	return sev
+	v := Verdict{}
+	v.Severity, v.SeverityReason = r.severity(l)
+	if len(r.cfg.Exceptions) > 0 {
+		v.Service, v.Environment = r.place(l)
+		r.classify(labelSet(l), &v)
+		r.exception(&v)
+	}
+	return v.Severity
 }
 
 func (r *Router) severity(l watchbill.Labels) (watchbill.Severity, string) {
@@ -252,7 +305,7 @@ func (r *Router) key(l watchbill.Labels, v Verdict) string {
 
 func (r *Router) inhibited(target model.LabelSet, in Input) []Mute {
 	own := in.Alert.Fingerprint()
-	for _, rule := range r.inhibit {
+	for i, rule := range r.inhibit {
 		if !rule.TargetMatchers.Matches(target) {
 			continue
 		}
@@ -269,7 +322,7 @@ func (r *Router) inhibited(target model.LabelSet, in Input) []Mute {
 				continue
 			}
 			return []Mute{{
-				Kind: MuteInhibited, ID: string(a.Fingerprint()),
+				Kind: MuteInhibited, ID: string(a.Fingerprint()), Path: inhibitPath(i),
 				Reason: fmt.Sprintf("inhibited by %s %s%s", a.Name(), a.Labels, ruleName(rule)),
 			}}
 		}
@@ -293,38 +346,21 @@ func equalLabels(rule *inhibit.InhibitRule, a, b model.LabelSet) bool {
 	return true
 }
 
-func (r *Router) intervals(rule Rule, now time.Time) []Mute {
+func (r *Router) intervals(muting, active []string, now time.Time) []Mute {
 	var mutes []Mute
-	if len(rule.MuteTimeIntervals) > 0 {
-		if in, names, err := r.intervener.Mutes(rule.MuteTimeIntervals, now); err == nil && in {
-			mutes = append(mutes, Mute{Kind: MuteTimeInterval, ID: names[0], Reason: "muted in the time interval " + strings.Join(names, ", ")})
-		}
-	}
-	if len(rule.ActiveTimeIntervals) > 0 {
-		if in, _, err := r.intervener.Mutes(rule.ActiveTimeIntervals, now); err == nil && !in {
+	if len(muting) > 0 {
+		if in, names, err := r.intervener.Mutes(muting, now); err == nil && in {
 			mutes = append(mutes, Mute{
-				Kind: MuteTimeInterval, ID: rule.ActiveTimeIntervals[0],
-				Reason: "outside the time interval " + strings.Join(rule.ActiveTimeIntervals, ", "),
+				Kind: MuteTimeInterval, ID: names[0], Path: intervalPath(names[0]), Reason: "muted in the time interval " + strings.Join(names, ", "),
 			})
 		}
 	}
-	return mutes
-}
-
-// maintained are the mutes of maintenance. An alert of a service target carries
-// the target's id as the label st.
-func (r *Router) maintained(in Input, service string) []Mute {
-	var mutes []Mute
-	for _, m := range r.cfg.Maintenance {
-		if !m.Concerns(service, in.Alert.Labels["st"]) {
-			continue
-		}
-		if until, ok := m.Running(in.Now); ok {
-			reason := "maintenance " + m.Name
-			if m.Reason != "" {
-				reason += " (" + m.Reason + ")"
-			}
-			mutes = append(mutes, Mute{Kind: MuteMaintenance, ID: m.Name, Reason: reason, Until: until})
+	if len(active) > 0 {
+		if in, _, err := r.intervener.Mutes(active, now); err == nil && !in {
+			mutes = append(mutes, Mute{
+				Kind: MuteTimeInterval, ID: active[0], Path: intervalPath(active[0]),
+				Reason: "outside the time interval " + strings.Join(active, ", "),
+			})
 		}
 	}
 	return mutes

@@ -229,7 +229,7 @@ func TestMaintenanceMutes(t *testing.T) {
 		v := r.Decide(router.Input{Alert: firing(c.labels), Now: c.now})
 		require.Equal(t, c.muted, v.Muted(), name)
 		if c.muted {
-			require.Equal(t, []router.Mute{{Kind: router.MuteMaintenance, ID: "patching", Reason: "maintenance patching (kernel updates)", Until: ends}}, v.Mutes)
+			require.Equal(t, []router.Mute{{Kind: router.MuteMaintenance, ID: "patching", Reason: "maintenance patching (kernel updates)", Until: ends, Path: "maintenance.patching"}}, v.Mutes)
 			require.False(t, v.OnlyInhibited())
 		}
 	}

@@ -57,12 +57,17 @@ func compile(s watchbill.Silence) (labels.Matchers, error) {
 	return ms, nil
 }
 
-func (s *Silences) mutes(set model.LabelSet, now time.Time) []Mute {
+// mutes are the silences that mute an alert of an activity. A security alert is
+// muted only by what two people agreed on, whatever the silence was made for.
+func (s *Silences) mutes(set model.LabelSet, activity watchbill.ActivityID, now time.Time) []Mute {
 	if s == nil {
 		return nil
 	}
 	var mutes []Mute
 	for _, c := range s.all {
+		if activity == watchbill.ActivitySecurity && c.ApprovedBy == "" {
+			continue
+		}
 		if c.Active(now) && c.matchers.Matches(set) {
 			mutes = append(mutes, Mute{
 				Kind: MuteSilence, ID: c.ID, Until: c.EndsAt,

@@ -72,6 +72,32 @@ func (m Maintenance) Running(now time.Time) (until time.Time, ok bool) {
 	return until, ok
 }
 
+// Ended returns the work that was over last, if it was over after since and not
+// after now.
+func (m Maintenance) Ended(since, now time.Time) (from, until time.Time, ok bool) {
+	if m.Cron == "" {
+		return m.Start, m.End, m.Start.Before(m.End) && m.End.After(since) && !m.End.After(now)
+	}
+	schedule, err := cron.ParseStandard(m.Cron)
+	if err != nil {
+		return from, until, false // the configuration was checked
+	}
+	zone := m.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	at := schedule.Next(since.In(zone).Add(-m.Duration))
+	for range 10_000 {
+		end := at.Add(m.Duration)
+		if at.IsZero() || end.After(now) {
+			break
+		}
+		from, until, ok = at, end, true
+		at = schedule.Next(at)
+	}
+	return from, until, ok
+}
+
 // excludes reports whether maintenance may be taken out of a target's budget.
 func (c Config) excludes(t Target) bool {
 	return slices.ContainsFunc(c.Maintenance, func(m Maintenance) bool { return m.Exclude && m.Concerns(t.Service, t.ID) })

@@ -37,7 +37,7 @@ func (a *app) incident() *cobra.Command {
 		Use: "incident", Short: "List, show, acknowledge and resolve incidents",
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.incidentList(), a.incidentShow(), a.incidentAck(), a.incidentNote(), a.incidentResolve())
+	c.AddCommand(a.incidentList(), a.incidentShow(), a.incidentWhy(), a.incidentAck(), a.incidentNote(), a.incidentResolve())
 	return c
 }
 

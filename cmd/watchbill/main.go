@@ -8,6 +8,7 @@
 //	watchbill check FILE      find every mistake in a configuration
 //	watchbill serve           run the daemon
 //	watchbill explain …       who would be paged, when and why
+//	watchbill test FILE…      play scenarios and compare who is paged when
 //	watchbill incident …      list, show, ack, note, resolve
 //	watchbill target …        how the service targets stand, and their rules
 //	watchbill gate SERVICE    may it be released?
@@ -48,7 +49,7 @@ func run(args []string, stdout, stderr io.Writer, getenv func(string) string) in
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	root := newRoot(process{stdout, stderr, getenv})
-	root.SetArgs(args)
+	root.SetArgs(withUpdate(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	return report(root.ExecuteContext(ctx), stderr)
@@ -79,7 +80,7 @@ func report(err error, stderr io.Writer) int {
 	if errors.Is(err, errWarnings) {
 		return exitWarnings
 	}
-	if errors.Is(err, errClosed) {
+	if errors.Is(err, errClosed) || errors.Is(err, errScenarios) {
 		return exitFailed
 	}
 	if problems, ok := errors.AsType[config.Problems](err); ok {

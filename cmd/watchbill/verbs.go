@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 	"watchbill"
 	"watchbill/internal/config"
 	"watchbill/internal/daemon"
+	"watchbill/internal/web"
 )
 
 func (a *app) version() *cobra.Command {
@@ -79,31 +82,29 @@ func (a *app) check() *cobra.Command {
 }
 
 func (a *app) explain() *cobra.Command {
-	at := ""
+	at, firing := "", []string(nil)
 	c := &cobra.Command{
 		Use:   "explain NAME=VALUE…",
 		Short: "Say who would be paged for an alert, when and why",
 		Long: "Say who would be paged for an alert with these labels, when, by which method and why. Nobody is paged.\n" +
 			"With --config it answers from that file alone; without, it asks the daemon, which also knows silences\n" +
-			"and open incidents, and needs your token. A word without = is the alert's name.",
-		Example: "  watchbill explain --config watchbill.yaml service=checkout severity=page --at 2026-11-29T03:15:00Z",
-		Args:    args(cobra.MinimumNArgs(1)),
+			"and open incidents, and needs your token. A word without = is the alert's name.\n\n" +
+			"It names everything that was looked at: the rule that gave the activity, the row of the matrix, what\n" +
+			"mutes the alert, what does not and why, the incident that it joins, and for each page the places in the\n" +
+			"configuration that decided when, who and how. --firing supposes that other alerts fire too.",
+		Example: "  watchbill explain --config watchbill.yaml service=checkout severity=page --at 2026-11-29T03:15:00Z\n" +
+			"  watchbill explain --config watchbill.yaml NodeDiskFull instance=db-1 --firing \"NodeDown instance=db-1\"",
+		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, words []string) error {
-			labels, err := parseLabels(words)
+			q, err := question(words, firing, at)
 			if err != nil {
 				return usageError{err}
 			}
-			when := time.Now()
-			if at != "" {
-				if when, err = time.Parse(time.RFC3339, at); err != nil {
-					return usageError{fmt.Errorf("--at %q is not a time like 2026-11-29T03:15:00Z", at)}
-				}
-			}
 			var x daemon.Explanation
 			if c.Flags().Changed("config") || a.getenv("WATCHBILL_CONFIG") != "" {
-				x, err = a.explainFile(labels, when.UTC())
+				x, err = a.explainFile(q)
 			} else {
-				x, err = a.explainLive(c, labels, when.UTC())
+				x, err = a.explainLive(c, q)
 			}
 			if err != nil {
 				return err
@@ -113,18 +114,44 @@ func (a *app) explain() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&at, "at", "", "`TIME` at which it fires, like 2026-11-29T03:15:00Z (default now)")
+	c.Flags().StringArrayVar(&firing, "firing", nil, "`LABELS` of another alert that fires then, like \"NodeDown instance=db-1\"; can be given again")
 	return c
 }
 
-func (a *app) explainFile(labels watchbill.Labels, at time.Time) (daemon.Explanation, error) {
+// question reads what explain is asked.
+func question(words, firing []string, at string) (q web.ExplainRequest, err error) {
+	q.At = time.Now().UTC()
+	if at != "" {
+		if q.At, err = time.Parse(time.RFC3339, at); err != nil {
+			return q, fmt.Errorf("--at %q is not a time like 2026-11-29T03:15:00Z", at)
+		}
+		q.At = q.At.UTC()
+	}
+	if q.Labels, err = parseLabels(words); err != nil {
+		return q, err
+	}
+	for _, f := range firing {
+		l, err := parseLabels(strings.Fields(f))
+		if err == nil && len(l) == 0 {
+			err = errors.New("it names no label")
+		}
+		if err != nil {
+			return q, fmt.Errorf("--firing %q: %w", f, err)
+		}
+		q.Firing = append(q.Firing, l)
+	}
+	return q, nil
+}
+
+func (a *app) explainFile(q web.ExplainRequest) (daemon.Explanation, error) {
 	cfg, err := a.load()
 	if err != nil {
 		return daemon.Explanation{}, err
 	}
-	return daemon.Explain(cfg, labels, at)
+	return daemon.Explain(cfg, q)
 }
 
-func (a *app) explainLive(c *cobra.Command, labels watchbill.Labels, at time.Time) (daemon.Explanation, error) {
+func (a *app) explainLive(c *cobra.Command, q web.ExplainRequest) (daemon.Explanation, error) {
 	var x daemon.Explanation
 	if a.tokenFile == "" {
 		return x, watchbill.Errorf(watchbill.CodeUnauthenticated,
@@ -135,6 +162,6 @@ func (a *app) explainLive(c *cobra.Command, labels watchbill.Labels, at time.Tim
 	if err != nil {
 		return x, err
 	}
-	err = client.Explain(c.Context(), labels, at, &x)
+	err = client.ExplainWith(c.Context(), q, &x)
 	return x, err
 }

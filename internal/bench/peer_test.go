@@ -96,6 +96,7 @@ func watchbill(t testing.TB, bin, sink string) *server {
 	text := fmt.Sprintf(`external_url: http://%[1]s
 listen: %[1]s
 store: sqlite:watchbill.db
+storm: {pages_per_minute: 1000000} # each page is looked for by its own key
 roles: {preset: operations}
 people:
   - {name: ana, roles: [support, deployment, infrastructure, security, manager], contact: [{receiver: sink}]}

@@ -201,6 +201,7 @@ func watching(t testing.TB, bin string, p *platform, sink, extra string) stack {
 	file := write(t, dir, "watchbill.yaml", fmt.Sprintf(`external_url: http://%[1]s
 listen: %[1]s
 store: sqlite:watchbill.db
+storm: {pages_per_minute: 1000000} # each page is looked for by its own key
 global: {scrape_interval: 15s, evaluation_interval: 15s}
 scrape_configs: [{job_name: platform, static_configs: [{targets: %[3]s}]}]
 rule_files: [rules.yaml]

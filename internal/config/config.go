@@ -33,6 +33,8 @@ const (
 	DefaultStore  = "sqlite:data/watchbill.db"
 
 	DefaultKeepIncidents = 400 * 24 * time.Hour
+
+	DefaultPagesPerMinute = 5
 )
 
 // Config is a whole configuration: what the daemon needs, and the Config of
@@ -45,6 +47,9 @@ type Config struct {
 	DataDir     string // folder of the store and of the time series
 	// KeepIncidents is how long an incident is kept after it closed.
 	KeepIncidents time.Duration
+	// PagesPerMinute is how many messages one person gets in a minute before pages
+	// are bundled; those of sev1 are not.
+	PagesPerMinute int
 
 	Matrix   watchbill.Matrix
 	People   []watchbill.Person
@@ -183,6 +188,8 @@ type builder struct {
 	anyReceiver  bool     // receivers could not be read: do not complain about names
 	guessing     bool     // somebody's role is unknown: do not say who lacks which
 	untrusted    bool     // roles could not be read: do not complain about their names
+
+	mergedInto map[string]string // by role of the preset
 }
 
 // build fills the configuration, in the order in which the parts need each
@@ -195,6 +202,7 @@ func (b *builder) build() {
 	b.peopleSection()
 	b.timing()
 	b.routing()
+	b.overrides()
 	b.rosters()
 	b.prometheus()
 	b.targetFiles()
@@ -203,6 +211,7 @@ func (b *builder) build() {
 	b.foreignRules()
 	b.watch()
 	b.assemble()
+	b.orphans()
 }
 
 // general reads the daemon's own keys.
@@ -231,6 +240,10 @@ func (b *builder) general() {
 	c.Store = b.absolute(f.Store.n, filepath.FromSlash(path))
 	c.DataDir = filepath.Dir(c.Store)
 	c.KeepIncidents = cmp.Or(b.positive(f.Retention.Incidents, "incidents"), DefaultKeepIncidents)
+	per := f.Storm.PagesPerMinute
+	if c.PagesPerMinute = per.or(DefaultPagesPerMinute); c.PagesPerMinute < 1 {
+		b.problem(per.n, "write 5", "pages_per_minute must be at least 1")
+	}
 	c.Auth.TokenTTL = b.positive(f.Auth.TokenTTL, "token_ttl")
 	if dir := f.Runbooks.Dir; dir.given() {
 		c.Runbooks.Dir = b.absolute(dir.n, dir.v)

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"watchbill"
 	"watchbill/router"
 	"watchbill/targets"
 )
@@ -14,11 +15,15 @@ import (
 // maintenanceEntry is planned work: once, from start to end, or again and again.
 type maintenanceEntry struct {
 	where
-	Name     text     `yaml:"name"`
-	Category text     `yaml:"category"`
-	Reason   text     `yaml:"reason"`
-	Services []text   `yaml:"services"`
-	Targets  []text   `yaml:"targets"`
+	Name     text   `yaml:"name"`
+	Category text   `yaml:"category"`
+	Reason   text   `yaml:"reason"`
+	Services []text `yaml:"services"`
+	Targets  []text `yaml:"targets"`
+
+	Environments []text `yaml:"environments"`
+	Activities   []text `yaml:"activities"`
+
 	Start    text     `yaml:"start"`
 	End      text     `yaml:"end"`
 	Cron     text     `yaml:"cron"`
@@ -56,10 +61,22 @@ func (b *builder) maintenance() {
 		b.cfg.Targets.Maintenance = append(b.cfg.Targets.Maintenance, m)
 		if m.Mute {
 			b.cfg.Router.Maintenance = append(b.cfg.Router.Maintenance, router.Maintenance{
-				Name: m.Name, Reason: m.Reason, Concerns: m.Concerns, Running: m.Running,
+				Name: m.Name, Reason: m.Reason, Concerns: m.Concerns, Running: m.Running, Ended: m.Ended,
+				Environments: values(e.Environments), Activities: b.classes(e),
 			})
 		}
 	}
+}
+
+// classes reads which alerts the work brings about.
+func (b *builder) classes(e maintenanceEntry) []watchbill.ActivityID {
+	var all []watchbill.ActivityID
+	for _, a := range e.Activities {
+		if b.known(a, "activity", b.activities) {
+			all = append(all, watchbill.ActivityID(a.v))
+		}
+	}
+	return all
 }
 
 func (b *builder) oneMaintenance(e maintenanceEntry) targets.Maintenance {
@@ -67,9 +84,12 @@ func (b *builder) oneMaintenance(e maintenanceEntry) targets.Maintenance {
 		Name: e.Name.v, Category: e.Category.v, Reason: e.Reason.v, Services: values(e.Services), Targets: values(e.Targets),
 		Zone: b.zone(e.TZ), Mute: e.Mute.or(true), Exclude: e.Exclude.v,
 	}
-	for _, key := range []string{"services", "targets"} {
+	if len(e.Environments) > 0 && m.Exclude {
+		b.problem(e.Exclude.n, "remove it, or remove environments", "an error budget is that of all environments: work in some of them cannot be taken out of it")
+	}
+	for _, key := range []string{"services", "targets", "environments", "activities"} {
 		if k := keyNode(e.Node, key); k != nil && isEmptyList(valueNode(e.Node, key)) {
-			b.problem(k, "name some, or remove the key: with neither services nor targets it is for everything", "maintenance for no %s", key)
+			b.problem(k, "name some, or remove the key: without it the work is not limited by them", "maintenance for no %s", key)
 		}
 	}
 	if len(b.services) > 0 {

@@ -51,6 +51,10 @@ func (b *builder) known(t text, kind string, names []string) bool {
 // knownRole is known for roles; it trusts every name if roles could not be
 // read, because the mistake is there.
 func (b *builder) knownRole(t text) bool {
+	if into := b.mergedInto[t.v]; t.given() && into != "" && into != t.v {
+		b.problem(t.n, "write "+into, "the role %s is merged into %s", t.v, into)
+		return false
+	}
 	return t.given() && (b.untrusted || b.known(t, "role", b.roles))
 }
 
@@ -104,7 +108,7 @@ func (b *builder) rolesSection() watchbill.Matrix {
 	if r.n != nil && r.n.Kind == yaml.SequenceNode {
 		return b.ownRoles(operations.Activities)
 	}
-	if !r.preset.given() {
+	if !r.Preset.given() {
 		if r.n == nil || r.n.Kind == yaml.MappingNode && keyNode(r.n, "preset") == nil {
 			at := r.n
 			if at == nil {
@@ -115,13 +119,71 @@ func (b *builder) rolesSection() watchbill.Matrix {
 		b.untrusted = true
 		return operations
 	}
-	m, ok := router.Preset(r.preset.v)
+	m, ok := router.Preset(r.Preset.v)
 	if !ok {
-		b.known(r.preset, "preset of roles", router.Presets())
+		b.known(r.Preset, "preset of roles", router.Presets())
 		b.untrusted = true
 		return operations
 	}
+	return b.merged(m, r.rolesPreset)
+}
+
+// merged makes columns of a preset one, and names the role that answers for what
+// nobody owns.
+func (b *builder) merged(m watchbill.Matrix, p rolesPreset) watchbill.Matrix {
+	var titles []string
+	for _, r := range m.Roles {
+		titles = append(titles, string(r.ID))
+	}
+	taken := map[string]string{}
+	for _, e := range p.Merge {
+		if !idPattern.MatchString(e.Key.v) {
+			b.problem(e.Key.n, "use letters, digits, and . _ @ - inside", "%q cannot be the name of a role", e.Key.v)
+			continue
+		}
+		var from []watchbill.RoleID
+		title := ""
+		for _, t := range e.Value {
+			switch {
+			case !b.known(t, "role", titles):
+			case taken[t.v] != "":
+				b.problem(t.n, "name it once", "%s is a part of %s already", t.v, taken[t.v])
+			default:
+				taken[t.v] = e.Key.v
+				from = append(from, watchbill.RoleID(t.v))
+				title = strings.TrimPrefix(title+" & "+titleOf(m, from[len(from)-1]), " & ")
+			}
+		}
+		into := watchbill.RoleID(e.Key.v)
+		switch {
+		case len(from) < 2:
+			b.problem(e.Key.n, "write "+e.Key.v+": [ROLE, ROLE]", "%s is not made of two roles or more", e.Key.v)
+		case m.HasRole(into) && !slices.Contains(from, into):
+			b.problem(e.Key.n, "name it as one of its parts, or choose another name", "%s is another role already", e.Key.v)
+		default:
+			m = m.Merge(watchbill.Role{ID: into, Title: title}, from...)
+		}
+	}
+	b.mergedInto = taken
+	if p.Manager.given() {
+		names := make([]string, len(m.Roles))
+		for i, r := range m.Roles {
+			names[i] = string(r.ID)
+		}
+		if b.known(p.Manager, "role", names) {
+			m.Manager = watchbill.RoleID(p.Manager.v)
+		}
+	}
 	return m
+}
+
+func titleOf(m watchbill.Matrix, id watchbill.RoleID) string {
+	for _, r := range m.Roles {
+		if r.ID == id {
+			return r.Title
+		}
+	}
+	return string(id)
 }
 
 // ownRoles reads a list of roles. The daemon's activities are rows of every
@@ -168,7 +230,12 @@ func (b *builder) matrixRow(m *watchbill.Matrix, row pair[table[text]]) {
 	if m.Marks[id] == nil {
 		m.Marks[id] = map[watchbill.RoleID]watchbill.Mark{}
 	}
-	for _, cell := range row.Value {
+	b.cells(m.Marks[id], row.Value)
+}
+
+// cells changes the cells of a row.
+func (b *builder) cells(row map[watchbill.RoleID]watchbill.Mark, cells table[text]) {
+	for _, cell := range cells {
 		known := b.knownRole(cell.Key)
 		if !cell.Value.given() {
 			continue
@@ -184,7 +251,7 @@ func (b *builder) matrixRow(m *watchbill.Matrix, row pair[table[text]]) {
 			continue
 		}
 		if known {
-			m.Marks[id][watchbill.RoleID(cell.Key.v)] = mark
+			row[watchbill.RoleID(cell.Key.v)] = mark
 		}
 	}
 }

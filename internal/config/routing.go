@@ -101,6 +101,17 @@ func (b *builder) routing() {
 		r.Severities[s.Key.v] = v
 	}
 	r.InhibitRules = append(r.InhibitRules, burnInhibition()...)
+	f := b.file.Flapping
+	r.Flapping = router.Flapping{Count: f.Count.v, Window: b.positive(f.Window, "window"), ClearDelay: b.positive(f.ClearDelay, "clear_delay")}
+	if f.Count.given() && (f.Count.v < 2 || f.Count.v > 100) {
+		b.problem(f.Count.n, "write 3", "count is between 2 and 100")
+	}
+	r.SilenceReminder = b.positive(b.file.Silences.Reminder, "reminder")
+	if broad := b.file.Silences.Broad; broad.given() {
+		if r.BroadSilence = broad.v; broad.v < 1 {
+			b.problem(broad.n, "write how many alerts of 7 days one person may mute, such as 10", "broad must be at least 1")
+		}
+	}
 }
 
 // burnInhibition lets a faster burn tier of a service target mute the slower

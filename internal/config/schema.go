@@ -29,6 +29,7 @@ type sections struct {
 	Services     []serviceEntry     `yaml:"services"`
 	Roles        rolesSection       `yaml:"roles"`
 	Matrix       table[table[text]] `yaml:"matrix"`
+	Overrides    []overrideEntry    `yaml:"overrides"`
 	People       []personEntry      `yaml:"people"`
 	Activities   []activityEntry    `yaml:"activities"`
 	Severities   table[text]        `yaml:"severities"`
@@ -39,6 +40,9 @@ type sections struct {
 	InhibitRules raw                `yaml:"inhibit_rules"`
 	Intervals    raw                `yaml:"time_intervals"`
 	Maintenance  []maintenanceEntry `yaml:"maintenance"`
+	Silences     silencesSection    `yaml:"silences"`
+	Flapping     flappingSection    `yaml:"flapping"`
+	Storm        stormSection       `yaml:"storm"`
 	Templates    []text             `yaml:"templates"`
 	Runbooks     runbooksSection    `yaml:"runbooks"`
 	Auth         authSection        `yaml:"auth"`
@@ -71,13 +75,29 @@ type serviceEntry struct {
 
 // rolesSection is either {preset: NAME} or a list of roles.
 type rolesSection struct {
-	n      *yaml.Node
-	preset text
-	list   []roleEntry
+	n *yaml.Node
+	rolesPreset
+	list []roleEntry
 }
 
 type rolesPreset struct {
-	Preset text `yaml:"preset"`
+	Preset  text          `yaml:"preset"`
+	Manager text          `yaml:"manager"`
+	Merge   table[[]text] `yaml:"merge"`
+}
+
+// overrideEntry changes whose alerts are and how they page, for some services in
+// some environments.
+type overrideEntry struct {
+	where
+	Services        []text             `yaml:"services"`
+	Environments    []text             `yaml:"environments"`
+	Activities      []text             `yaml:"activities"`
+	Roles           []text             `yaml:"roles"`
+	Matrix          table[table[text]] `yaml:"matrix"`
+	MaxSeverity     text               `yaml:"max_severity"`
+	MuteIntervals   []text             `yaml:"mute_time_intervals"`
+	ActiveIntervals []text             `yaml:"active_time_intervals"`
 }
 
 type roleEntry struct {
@@ -100,9 +120,7 @@ func (r *rolesSection) decodeNode(l *loader, n *yaml.Node, what string) {
 		l.problem(n, "write {preset: operations}, or a list of {id, title, manager}", "roles must be a preset or a list of roles, not a %s", kindName(n))
 		return
 	}
-	var p rolesPreset
-	l.decodeStruct(n, reflect.ValueOf(&p).Elem(), what)
-	r.preset = p.Preset
+	l.decodeStruct(n, reflect.ValueOf(&r.rolesPreset).Elem(), what)
 }
 
 type personEntry struct {
@@ -161,6 +179,21 @@ type escalationSection struct {
 	Manager  duration `yaml:"manager"`
 	Everyone duration `yaml:"everyone"`
 	Repeat   duration `yaml:"repeat"`
+}
+
+type flappingSection struct {
+	Count      number   `yaml:"count"`
+	Window     duration `yaml:"window"`
+	ClearDelay duration `yaml:"clear_delay"`
+}
+
+type stormSection struct {
+	PagesPerMinute number `yaml:"pages_per_minute"`
+}
+
+type silencesSection struct {
+	Broad    number   `yaml:"broad"`
+	Reminder duration `yaml:"reminder"`
 }
 
 type runbooksSection struct {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -141,15 +142,26 @@ func (f *flow) Silence(ctx context.Context, id string) (s watchbill.Silence, err
 }
 
 // PutSilence creates a silence, or changes the one whose id it has. Its author
-// is who sends it, whatever it says.
+// is who sends it, whatever it says. One that needs a second person is kept, mutes
+// nothing, and is refused with the id under which it can be approved.
 func (f *flow) PutSilence(ctx context.Context, who web.Actor, s watchbill.Silence) (watchbill.Silence, error) {
+	s.ApprovedBy, s.ApprovedAt, s.Reminded = "", time.Time{}, false
+	if err := router.ValidateSilence(s, time.Now()); err != nil {
+		return s, err
+	}
+	reach, err := f.Reach(ctx, s)
+	if err != nil {
+		return s, err
+	}
+	s.Reach = &reach
 	asked := s
-	err := f.update(ctx, func(w *work) error {
+	err = f.update(ctx, func(w *work) error {
 		s = asked // it may be run again
 		s.CreatedBy, s.UpdatedAt = string(who.Person), w.now
 		if err := router.ValidateSilence(s, w.now); err != nil {
 			return err
 		}
+		s.NeedsApproval = w.router.NeedsApproval(s, reach)
 		old := watchbill.Silence{}
 		if s.ID != "" {
 			var err error
@@ -157,7 +169,16 @@ func (f *flow) PutSilence(ctx context.Context, who web.Actor, s watchbill.Silenc
 				return err
 			}
 		}
-		if !old.EndsAt.After(w.now) { // new, or ended: what ended stays as it was
+		switch {
+		case s.NeedsApproval != "": // what is in force stays so meanwhile
+			s.ID = uuid.NewString()
+		case !keepsID(old, s, w.now):
+			if old.EndsAt.After(w.now) { // replaced: the old one ends here and stays as it was
+				old = expired(old, w.now)
+				if err := w.tx.PutSilence(old); err != nil {
+					return err
+				}
+			}
 			s.ID = uuid.NewString()
 		}
 		if err := w.tx.HastenMuted(w.now); err != nil {
@@ -165,7 +186,7 @@ func (f *flow) PutSilence(ctx context.Context, who web.Actor, s watchbill.Silenc
 		}
 		return w.tx.PutSilence(s)
 	})
-	return s, err
+	return s, cmp.Or(err, asks(s))
 }
 
 // ExpireSilence ends a silence now.
@@ -178,13 +199,33 @@ func (f *flow) ExpireSilence(ctx context.Context, id string) error {
 		if !s.EndsAt.After(w.now) {
 			return nil
 		}
-		s.EndsAt, s.UpdatedAt = w.now, w.now
-		if s.StartsAt.After(w.now) {
-			s.StartsAt = w.now
-		}
+		s = expired(s, w.now)
 		if err := w.tx.HastenMuted(w.now); err != nil {
 			return err
 		}
 		return w.tx.PutSilence(s)
 	})
+}
+
+// expired is a silence that ends now.
+func expired(s watchbill.Silence, now time.Time) watchbill.Silence {
+	s.EndsAt, s.UpdatedAt = now, now
+	if s.StartsAt.After(now) {
+		s.StartsAt = now
+	}
+	return s
+}
+
+// keepsID reports whether a change leaves a silence the one that it was: it mutes
+// the same alerts and does not rewrite the past. Any other change makes a new
+// silence, as in Alertmanager (silence.canUpdate), so that what an id stood for
+// can be looked up later.
+func keepsID(old, s watchbill.Silence, now time.Time) bool {
+	switch {
+	case !old.EndsAt.After(now) || !slices.Equal(old.Matchers, s.Matchers):
+		return false
+	case old.StartsAt.After(now):
+		return !s.StartsAt.Before(now)
+	}
+	return old.StartsAt.Unix() == s.StartsAt.Unix()
 }

@@ -39,8 +39,8 @@ func (r *rooms) prepare(news []arrival, source string, now time.Time, s *silence
 		if n.begins, err = store.Encode(a, n.fp); err != nil {
 			return err
 		}
-		if s != nil && !r.router.NeedsActive(a) {
-			n.verdict, n.under = r.router.Decide(router.Input{Alert: a, Now: now, Silences: s.set}), s
+		if s != nil && r.router.Alone(a) {
+			n.verdict, n.under = r.router.Decide(router.Input{Alert: a, Now: now, Silences: s.set, Weigh: router.WeighNear}), s
 		}
 	}
 	return nil

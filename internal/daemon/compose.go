@@ -28,16 +28,22 @@ type rooms struct {
 	notifier    *notify.Notifier
 	targets     targets.Config
 	services    []watchbill.Service
+	line        func(path string) string // where something stands in the configuration
+	rosterLines map[watchbill.RoleID]string
 
-	keepIncidents time.Duration
+	keepIncidents  time.Duration
+	pagesPerMinute int // to one person, before they are bundled
 }
 
 // opening is what a new incident of an alert starts with, under a verdict.
 func (r *rooms) opening(a watchbill.Alert, v router.Verdict) incident.Opening {
 	o := incident.Opening{
 		Key: v.Key, Alert: a, Service: v.Service, Environment: v.Environment,
-		Activity: v.Activity, Severity: v.Severity, Path: r.planner.Path(v.Activity, v.Service),
+		Activity: v.Activity, Severity: v.Severity, Path: r.planner.PathAt(v.Activity, watchbill.Place{Service: v.Service, Environment: v.Environment}),
 		Why: fmt.Sprintf("%s because %s; %s because %s", v.Activity, v.ActivityReason, v.Severity, v.SeverityReason),
+	}
+	if v.RowReason != "" {
+		o.Why += "; the roles are those of " + v.RowReason
 	}
 	if book, ok := r.runbooks.Find(a.Labels, a.Annotations, v.Activity); ok {
 		o.Runbook = book.Name
@@ -79,6 +85,7 @@ type decided struct {
 	watchbill.Page
 	duty   watchbill.Duty
 	method notify.Method
+	fired  time.Time // when the step did
 }
 
 // compose returns the pages of a firing, person by person. It is pure: the same
@@ -99,7 +106,7 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
 		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone(), s.next.Sub(s.due) < 2*time.Minute))
 		content.AlsoTold = r.also(d.Person, duties, s.told)
 		for _, m := range r.notifier.Methods(person, s.due) {
-			pages = append(pages, decided{duty: d, method: m, Page: watchbill.Page{
+			pages = append(pages, decided{duty: d, method: m, fired: s.due, Page: watchbill.Page{
 				Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: d.Person, Role: d.Role,
 				Method: m.Receiver, Due: m.At, Content: content,
 			}})

@@ -69,6 +69,8 @@ type Options struct {
 	registerer prometheus.Registerer
 	// fallback is told of a receiver whose templates fail; nil for nobody.
 	fallback func(receiver string)
+	// deliver takes pages in the place of every receiver; nil: the receivers.
+	deliver func(ctx context.Context, d watchbill.Delivery) (watchbill.Result, string)
 }
 
 // Daemon is everything that runs.
@@ -95,10 +97,16 @@ type Daemon struct {
 
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
-	r := &rooms{matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, people: map[watchbill.PersonID]watchbill.Person{}}
-	r.targets, r.services = cfg.Targets, cfg.Services
+	r := &rooms{
+		matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
+		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute,
+		people: map[watchbill.PersonID]watchbill.Person{}, rosterLines: map[watchbill.RoleID]string{},
+	}
 	for _, p := range cfg.People {
 		r.people[p.ID] = p
+	}
+	for _, roster := range cfg.Escalation.Rosters {
+		r.rosterLines[roster.Role] = roster.Line
 	}
 	var err error
 	if r.router, err = router.New(cfg.Router); err != nil {
@@ -113,7 +121,7 @@ func build(cfg *config.Config, o Options) (*rooms, error) {
 	}
 	r.notifier, err = notify.New(cfg.Notify, notify.Options{
 		Logger: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), Terminal: o.Terminal, DialContext: o.DialContext, Registerer: o.registerer,
-		Fallback: o.fallback,
+		Fallback: o.fallback, Deliver: o.deliver,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up receivers: %w", err)
@@ -212,9 +220,13 @@ func (d *Daemon) web() *web.Server {
 		Incidents:    d.flow,
 		Acts:         d.flow,
 		Silences:     d.flow,
+		Approvals:    d.flow,
+		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
+		AlertHistory: board{flow: d.flow},
 		Hold:         d.flow,
 		Services:     services{d},
 		Alarm:        d.watch.alarm,
+		Why:          d.flow,
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
 		Reload:       d.Reload,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"watchbill"
 	"watchbill/internal/config"
 	"watchbill/internal/store"
+	"watchbill/internal/web"
 	"watchbill/router"
 )
 
@@ -20,15 +22,20 @@ import (
 type Explanation struct {
 	At             time.Time            `json:"at"`
 	Labels         watchbill.Labels     `json:"labels"`
+	Firing         []watchbill.Labels   `json:"firing,omitempty"` // other alerts that were supposed to fire
 	Service        string               `json:"service"`
 	Environment    string               `json:"environment"`
 	Activity       watchbill.ActivityID `json:"activity"`
 	ActivityReason string               `json:"activity_reason"`
 	Row            []ExplainedRole      `json:"row"`
+	RowReason      string               `json:"row_reason,omitempty"` // the override that gives the row
 	Severity       watchbill.Severity   `json:"severity"`
 	SeverityReason string               `json:"severity_reason"`
+	SeverityLine   string               `json:"severity_line"`
 	Group          string               `json:"group"`
-	Muted          []string             `json:"muted,omitempty"`
+	Muted          []string             `json:"muted,omitempty"`  // what mutes it, in words
+	Mutes          []watchbill.Weighed  `json:"mutes,omitempty"`  // the same with its kind and line
+	Spared         []watchbill.Weighed  `json:"spared,omitempty"` // what was weighed and does not mute it, and why not
 	Joins          string               `json:"joins,omitempty"`
 	Path           string               `json:"path"`
 	Runbook        string               `json:"runbook,omitempty"`
@@ -36,10 +43,12 @@ type Explanation struct {
 	Then           string               `json:"then"`
 }
 
-// ExplainedRole is one marked cell of the activity's row.
+// ExplainedRole is one marked cell of the activity's row. Line is where the mark
+// stands: in the configuration, or where it names the preset.
 type ExplainedRole struct {
 	Role watchbill.RoleID `json:"role"`
 	Mark string           `json:"mark"`
+	Line string           `json:"line"`
 }
 
 // ExplainedPage is one page that would be sent.
@@ -51,16 +60,21 @@ type ExplainedPage struct {
 	Role   watchbill.RoleID   `json:"role"`
 	Method string             `json:"method"`
 	Reason string             `json:"reason"`
+	// Lines are where what decided it stands: when the step fires, who it pages, and
+	// by what they are reached.
+	Lines []string `json:"lines"`
 }
 
-// Explain answers for labels and an instant under a configuration alone: no
-// silence is in force and no incident is open.
-func Explain(cfg *config.Config, labels watchbill.Labels, at time.Time) (Explanation, error) {
+// Explain answers under a configuration alone: no silence is in force, and what
+// fires is what the question supposes.
+func Explain(cfg *config.Config, q web.ExplainRequest) (Explanation, error) {
 	r, err := build(cfg, Options{Terminal: io.Discard})
 	if err != nil {
 		return Explanation{}, err
 	}
-	return r.explain(router.Input{Alert: asked(labels, at), Now: at}, nil), nil
+	x := r.explain(q, situation{now: q.At})
+	r.crowded(&x, func(watchbill.PersonID) []time.Time { return nil })
+	return x, nil
 }
 
 // Check builds everything that a configuration describes, without running or
@@ -74,22 +88,42 @@ func Check(cfg *config.Config) error {
 	return errors.Join(r.notifier.CheckTemplates()...)
 }
 
+// asked is an alert of a question. It goes on firing.
 func asked(labels watchbill.Labels, at time.Time) watchbill.Alert {
-	return watchbill.Alert{Labels: labels, StartsAt: at, EndsAt: at.Add(time.Hour)}
+	return watchbill.Alert{Labels: labels, StartsAt: at, EndsAt: at.AddDate(1, 0, 0)}
+}
+
+// situation is what is known beside the alert of a question.
+type situation struct {
+	now      time.Time
+	silences *router.Silences
+	active   []watchbill.Alert
+	open     map[string]watchbill.Incident // not closed, by group key; of the keys that may matter
+	flap     watchbill.Flap                // of the alert itself
+}
+
+// input is what a decision about an alert depends on.
+func (s situation) input(r *rooms, a watchbill.Alert, weigh router.Weigh) router.Input {
+	in := router.Input{Alert: a, Now: s.now, Silences: s.silences, Active: s.active, Weigh: weigh}
+	for _, key := range r.router.Upstream(a) {
+		if inc, ok := s.open[key]; ok && inc.State.Live() {
+			in.Open = append(in.Open, inc)
+		}
+	}
+	return in
 }
 
 // explain answers with what the store knows: silences, what fires, and the
-// incident that the alert would join.
-func (f *flow) explain(ctx context.Context, labels watchbill.Labels, at time.Time) (any, error) {
+// incidents that the alert would join or wait behind.
+func (f *flow) explain(ctx context.Context, q web.ExplainRequest) (any, error) {
 	r := f.rooms.Load()
-	in := router.Input{Alert: asked(labels, at), Now: at}
-	var open *watchbill.Incident
+	s := situation{now: q.At}
 	err := f.store.View(ctx, func(tx *store.Tx) error {
-		all, err := tx.Silences(at)
+		all, err := tx.Silences(q.At)
 		if err != nil {
 			return err
 		}
-		if in.Silences, err = router.NewSilences(all); err != nil {
+		if s.silences, err = router.NewSilences(all); err != nil {
 			return err
 		}
 		rows, err := tx.ActiveAlerts()
@@ -97,61 +131,185 @@ func (f *flow) explain(ctx context.Context, labels watchbill.Labels, at time.Tim
 			return err
 		}
 		for _, row := range rows {
-			in.Active = append(in.Active, row.Alert)
+			s.active = append(s.active, row.Alert)
 		}
-		inc, found, err := tx.IncidentByKey(r.router.Decide(in).Key)
-		if found {
-			open = &inc
+		row, _, err := tx.Alert(q.Labels.Fingerprint())
+		if err != nil {
+			return err
 		}
+		s.flap = row.Flap
+		s.open, err = r.openBeside(tx, q)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return r.explain(in, open), nil
+	x := r.explain(q, s)
+	r.crowded(&x, func(p watchbill.PersonID) []time.Time { return f.storm.lately(p, q.At) })
+	return x, nil
 }
 
-// explain walks the path as the live path does: the same Decide, opening, plan
-// and compose. It stops after the first repeat of the last step.
-func (r *rooms) explain(in router.Input, open *watchbill.Incident) Explanation {
-	v := r.router.Decide(in)
-	x := Explanation{
-		At: in.Now, Labels: in.Alert.Labels, Service: v.Service, Environment: v.Environment,
-		Activity: v.Activity, ActivityReason: v.ActivityReason, Severity: v.Severity, SeverityReason: v.SeverityReason,
-		Group: v.Key, Pages: []ExplainedPage{},
+// openBeside reads the incidents that the alerts of a question may join or wait
+// behind.
+func (r *rooms) openBeside(tx *store.Tx, q web.ExplainRequest) (map[string]watchbill.Incident, error) {
+	open := map[string]watchbill.Incident{}
+	for _, l := range append([]watchbill.Labels{q.Labels}, q.Firing...) {
+		a := asked(l, q.At)
+		for _, key := range append(r.router.Upstream(a), r.router.Decide(router.Input{Alert: a, Now: q.At}).Key) {
+			inc, found, err := tx.IncidentByKey(key)
+			if err != nil {
+				return nil, err
+			}
+			if found {
+				open[key] = inc
+			}
+		}
 	}
-	for _, role := range r.matrix.Roles {
-		if m := r.matrix.Mark(v.Activity, role.ID); m != watchbill.NotMarked {
-			x.Row = append(x.Row, ExplainedRole{role.ID, m.String()})
+	return open, nil
+}
+
+// explain walks the path as the live path does: the same Decide, life, plan and
+// compose. It stops after the first repeat of the last step.
+func (r *rooms) explain(q web.ExplainRequest, s situation) Explanation {
+	for _, l := range q.Firing {
+		s.active = append(s.active, asked(l, s.now))
+	}
+	s.open = r.supposed(q, s)
+	a := asked(q.Labels, s.now)
+	a.Flap = s.flap
+	in := s.input(r, a, router.WeighAll)
+	v := r.router.Decide(in)
+	x := r.described(a, v)
+	x.At, x.Firing = s.now, q.Firing
+	inc := r.life.Open(s.now, r.opening(a, v)).Incident
+	x.Path, x.Runbook = inc.Path.Name, inc.Runbook
+	open, found := s.open[v.Key]
+	attach := found && open.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(open.Severity)
+	if v.Muted() && !attach {
+		x.Then = "nobody is paged while it is muted; what follows is for when the mute ends"
+	}
+	if found {
+		at := fmt.Sprintf("%s, which is %s as %s: ", named(open), open.State, open.Severity)
+		e := r.life.Join(s.now, open, a, v.Severity)
+		flaps := r.flapsAgain(open, a, v.Severity, s.now)
+		switch {
+		case flaps:
+			x.Joins = at + "the alert flaps, so those of the first step are not paged again"
+		case !e.Page:
+			x.Joins = at + "it joins without a page of its own"
+		default:
+			x.Joins = at + fmt.Sprintf("its path starts again (%s)", e.Incident.PageReason)
+		}
+		if flaps || !e.Page {
+			x.Then = cmp.Or(x.Then, "see the incident for its next step")
+			return x
+		}
+		inc = e.Incident
+	}
+	r.walk(in, inc, &x)
+	return x
+}
+
+// described is what a verdict says, with the places in the configuration.
+func (r *rooms) described(a watchbill.Alert, v router.Verdict) Explanation {
+	x := Explanation{
+		Labels: a.Labels, Service: v.Service, Environment: v.Environment,
+		Activity: v.Activity, ActivityReason: v.ActivityReason, Severity: v.Severity, SeverityReason: v.SeverityReason,
+		SeverityLine: r.at("severities." + a.Labels["severity"]),
+		Group:        v.Key, Mutes: r.weighed(v.Mutes), Spared: r.spared(v), Pages: []ExplainedPage{},
+	}
+	x.RowReason = v.RowReason
+	matrix := r.matrix.At(watchbill.Place{Service: v.Service, Environment: v.Environment})
+	for _, role := range matrix.Roles {
+		if m := matrix.Mark(v.Activity, role.ID); m != watchbill.NotMarked {
+			line := r.at(fmt.Sprintf("matrix.%s.%s", v.Activity, role.ID))
+			if line == builtIn {
+				line = r.at("roles.preset")
+			}
+			x.Row = append(x.Row, ExplainedRole{role.ID, m.String(), cmp.Or(v.RowReason, line)})
 		}
 	}
 	for _, m := range v.Mutes {
 		x.Muted = append(x.Muted, m.Reason)
 	}
-	inc := r.life.Open(in.Now, r.opening(in.Alert, v)).Incident
-	x.Path, x.Runbook = inc.Path.Name, inc.Runbook
-	if len(x.Muted) > 0 {
-		x.Then = "nobody is paged while it is muted; what follows is for when the mute ends"
-	}
-	if open != nil && open.State.Live() && !v.Severity.HigherThan(open.Severity) {
-		x.Joins = fmt.Sprintf("%s, which is %s as %s: it joins without a page of its own", open.ID, open.State, open.Severity)
-		x.Then = "see the incident for its next step"
-		return x
-	}
-	if open != nil {
-		x.Joins = fmt.Sprintf("%s, which is %s as %s: its path starts again", open.ID, open.State, open.Severity)
-	}
-	r.walk(inc, in.Now, &x)
 	return x
 }
 
-func (r *rooms) walk(inc watchbill.Incident, at time.Time, x *Explanation) {
+// spared is what was weighed in vain, without the built-in rules that are about
+// something else altogether.
+func (r *rooms) spared(v router.Verdict) []watchbill.Weighed {
+	return slices.DeleteFunc(r.weighed(v.Spared), func(w watchbill.Weighed) bool {
+		return w.Line == builtIn && strings.Contains(w.Why, ": it is no target: ")
+	})
+}
+
+// named says which incident it is: its number, or the alert that would have
+// opened it.
+func named(inc watchbill.Incident) string {
+	if inc.ID != 0 {
+		return inc.ID.String()
+	}
+	return "the incident of " + inc.Labels.String()
+}
+
+// supposed are the open incidents as they would be if the alerts of a question
+// fired, one after the other.
+func (r *rooms) supposed(q web.ExplainRequest, s situation) map[string]watchbill.Incident {
+	s.open = maps.Clone(s.open)
+	if s.open == nil {
+		s.open = map[string]watchbill.Incident{}
+	}
+	for _, l := range q.Firing {
+		a := asked(l, s.now)
+		v := r.router.Decide(s.input(r, a, router.WeighNothing))
+		if v.Muted() || l.Fingerprint() == q.Labels.Fingerprint() {
+			continue
+		}
+		if inc, ok := s.open[v.Key]; ok {
+			s.open[v.Key] = r.life.Join(s.now, inc, a, v.Severity).Incident
+		} else {
+			s.open[v.Key] = r.life.Open(s.now, r.opening(a, v)).Incident
+		}
+	}
+	return s.open
+}
+
+// unheld puts a step off as the live path does, while something mutes the alert at
+// the instant at which it is due: a time interval that begins after the incident
+// opened, for instance. It reports false if that lasts for longer than a week.
+func (r *rooms) unheld(in router.Input, inc watchbill.Incident, s firing) (firing, bool) {
+	in.Weigh = router.WeighNothing
+	for limit := s.due.Add(week); s.due.Before(limit); {
+		in.Now = s.due
+		v := r.router.Decide(in)
+		if !v.Muted() {
+			return s, true
+		}
+		wait := "held until then: " + v.MuteReason()
+		s = r.plan(inc, s.n, recheckAt(v, s.due))
+		s.wait = cmp.Or(s.wait, wait)
+		if !s.ok {
+			return s, true
+		}
+	}
+	return s, false
+}
+
+func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
+	at := in.Now
 	var told []watchbill.PersonID
 	for n := range len(inc.Path.Steps) + 1 {
 		s := r.plan(inc, n, at)
 		if !s.ok {
 			x.Then = s.wait
 			return
+		}
+		if len(x.Muted) == 0 {
+			var ends bool
+			if s, ends = r.unheld(in, inc, s); !ends || !s.ok {
+				x.Then = s.wait
+				return
+			}
 		}
 		s.told = told
 		for _, p := range r.compose(inc, s) {
@@ -163,6 +321,7 @@ func (r *rooms) walk(inc watchbill.Incident, at time.Time, x *Explanation) {
 			x.Pages = append(x.Pages, ExplainedPage{
 				At: p.Due, Local: p.Due.In(r.people[p.Person].Zone()).Format("Mon 15:04:05 MST"), Step: n,
 				Person: p.Person, Role: p.Role, Method: p.Method, Reason: strings.Join(why, "; "),
+				Lines: places([]string{r.stepLine(inc, n), r.ownerLine(inc, s.step), r.dutyLine(s.step, p.duty), r.methodLine(p)}),
 			})
 		}
 		at = s.next
@@ -173,6 +332,60 @@ func (r *rooms) walk(inc watchbill.Incident, at time.Time, x *Explanation) {
 	x.Then = cmp.Or(x.Then, fmt.Sprintf("the last step again every %s until somebody acknowledges or it resolves", short(inc.Path.Repeat)))
 }
 
+// stepLine is where it stands that step n of a path fires when it does.
+func (r *rooms) stepLine(inc watchbill.Incident, n int) string {
+	switch last := len(inc.Path.Steps) - 1; {
+	case n == 0:
+		return r.rowLine(inc)
+	case n == last:
+		return r.at("escalation.everyone")
+	case n > last:
+		return r.at("escalation.repeat")
+	case n == last-1:
+		return r.at("escalation.manager")
+	}
+	return r.at("escalation.second")
+}
+
+// ownerLine is where a service names its owner, if a step pages somebody for that;
+// else empty.
+func (r *rooms) ownerLine(inc watchbill.Incident, step watchbill.PathStep) string {
+	if step.Reason == "owns "+inc.Service {
+		return r.at(fmt.Sprintf("services.%s.owner", inc.Service))
+	}
+	return ""
+}
+
+// rowLine is where the row of an incident's activity stands.
+func (r *rooms) rowLine(inc watchbill.Incident) string {
+	if o, ok := r.matrix.OverriddenBy(inc.Activity, watchbill.Place{Service: inc.Service, Environment: inc.Environment}); ok {
+		return o.Line
+	}
+	if line := r.at("matrix." + string(inc.Activity)); line != builtIn {
+		return line
+	}
+	return r.at("roles.preset")
+}
+
+// dutyLine is where it stands that a step pages this person: their roster, or
+// the roles that they hold.
+func (r *rooms) dutyLine(step watchbill.PathStep, d watchbill.Duty) string {
+	if line := r.rosterLines[d.Role]; line != "" && !step.Everyone {
+		return line
+	}
+	return r.at(fmt.Sprintf("people.%s.roles", d.Person))
+}
+
+// methodLine is where it stands that a person is reached by a method.
+func (r *rooms) methodLine(p decided) string {
+	for i, c := range r.people[p.Person].Contact {
+		if c.Receiver == p.Method && p.Due.Equal(p.fired.Add(c.After)) {
+			return r.at(fmt.Sprintf("people.%s.contact.%d", p.Person, i))
+		}
+	}
+	return r.at(fmt.Sprintf("people.%s", p.Person))
+}
+
 // Text is the explanation for a person.
 func (x Explanation) Text() string {
 	var b strings.Builder
@@ -180,18 +393,31 @@ func (x Explanation) Text() string {
 		fmt.Fprintf(&b, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	line("alert", "%s", x.Labels)
+	for _, l := range x.Firing {
+		line("beside", "%s", l)
+	}
 	line("at", "%s", x.At.UTC().Format(time.RFC3339))
 	line("about", "service %s, environment %s", cmp.Or(x.Service, "(none)"), x.Environment)
 	line("activity", "%s: %s", x.Activity, x.ActivityReason)
 	roles := make([]string, len(x.Row))
+	var rows []string
 	for i, c := range x.Row {
 		roles[i] = fmt.Sprintf("%s (%s)", c.Role, c.Mark)
+		if !slices.Contains(rows, c.Line) {
+			rows = append(rows, c.Line)
+		}
 	}
-	line("roles", "%s", cmp.Or(strings.Join(roles, ", "), "none marked: the manager answers"))
-	line("severity", "%s: %s", x.Severity, x.SeverityReason)
+	line("roles", "%s", cmp.Or(strings.Join(roles, ", "), "none marked: the manager answers")+inBrackets(rows))
+	if x.RowReason != "" {
+		line("", "as overridden at %s", x.RowReason)
+	}
+	line("severity", "%s: %s [%s]", x.Severity, x.SeverityReason, x.SeverityLine)
 	line("group", "%s", x.Group)
-	for _, m := range x.Muted {
-		line("muted", "%s", m)
+	for _, m := range x.Mutes {
+		line("muted", "%s%s", m.Why, inBrackets([]string{m.Line}))
+	}
+	for _, m := range x.Spared {
+		line("not muted", "%s%s", m.Why, inBrackets([]string{m.Line}))
 	}
 	if x.Joins != "" {
 		line("joins", "%s", x.Joins)
@@ -204,9 +430,24 @@ func (x Explanation) Text() string {
 		b.WriteString("\nstep  UTC                   local time        person    role            method          why\n")
 	}
 	for _, p := range x.Pages {
-		fmt.Fprintf(&b, "%4d  %s  %-16s  %-8s  %-14s  %-14s  %s\n",
-			p.Step, p.At.UTC().Format(time.RFC3339), p.Local, p.Person, p.Role, p.Method, p.Reason)
+		fmt.Fprintf(&b, "%4d  %s  %-16s  %-8s  %-14s  %-14s  %s%s\n",
+			p.Step, p.At.UTC().Format(time.RFC3339), p.Local, p.Person, p.Role, p.Method, p.Reason, inBrackets(p.Lines))
 	}
 	fmt.Fprintf(&b, "\nthen: %s\n", x.Then)
 	return b.String()
+}
+
+// places are lines of a configuration, without those that name nothing and
+// repetitions.
+func places(lines []string) []string {
+	return slices.Compact(slices.DeleteFunc(lines, func(l string) bool { return l == "" }))
+}
+
+// inBrackets writes places.
+func inBrackets(lines []string) string {
+	lines = places(slices.Clone(lines))
+	if len(lines) == 0 {
+		return ""
+	}
+	return " [" + strings.Join(lines, ", ") + "]"
 }

@@ -17,6 +17,7 @@ import (
 	"watchbill/internal/daemon"
 	"watchbill/internal/pipenet"
 	"watchbill/internal/testkit"
+	"watchbill/internal/web"
 )
 
 // What explain says before is what happens later: for the example
@@ -64,7 +65,7 @@ func TestExplainIsWhatHappens(t *testing.T) {
 					"scrape_interval: 15s", "scrape_interval: 5m", "evaluation_interval: 15s", "evaluation_interval: 5m")+"\nself_monitoring: false\n")
 				cfg, err := config.Load(file, nil)
 				require.NoError(t, err)
-				x, err := daemon.Explain(cfg, c.labels, at)
+				x, err := daemon.Explain(cfg, web.ExplainRequest{Labels: c.labels, At: at})
 				require.NoError(t, err)
 
 				phone := &testkit.Receiver{}

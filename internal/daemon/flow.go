@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +25,7 @@ type flow struct {
 	rooms  *atomic.Pointer[rooms]
 	wake   func(store.News) // after a commit
 	nudge  func()           // the same, when only the self-test has work
+	idle   time.Duration    // how long the timers sleep when nothing is due; zero: the default
 	look   atomic.Int64     // when the timers next look, in Unix nanoseconds; 0: now
 	seen   *seen
 	known  *known
@@ -31,6 +34,9 @@ type flow struct {
 	stats  *stats
 	health health
 	self   selfTest
+
+	digests digests
+	storm   storm
 }
 
 // work is one transaction at one instant under one configuration.
@@ -149,22 +155,28 @@ func (w *work) receive(n *arrival) error {
 		return err
 	}
 	firing := known && !old.Ended
-	if n.begins != nil && !firing {
+	if n.begins != nil && !firing && old.Flap.IsZero() {
 		return w.beginPrepared(n)
 	}
 	a := complete(n.alert, w.now, w.router.ResolveTimeout())
-	if firing && old.StartsAt.Before(a.StartsAt) {
+	a.Flap = old.Flap
+	if firing && !old.Flap.Clearing && old.StartsAt.Before(a.StartsAt) {
 		a.StartsAt = old.StartsAt
 	}
 	switch {
 	case a.Resolved(w.now) && !firing:
 		return nil // it was never here, or its end was recorded
+	case a.Resolved(w.now) && old.Flap.Clearing:
+		return nil // its end is known, and counts when it stayed away
 	case a.Resolved(w.now):
 		old.Alert = a
-		return w.end(old)
+		return w.ends(old)
 	case firing:
 		if err := w.stillFires(old); err != nil {
 			return err
+		}
+		if old.Flap.Clearing {
+			return w.cameBack(old, a)
 		}
 		return w.goOn(old, a)
 	}
@@ -211,7 +223,7 @@ func (w *work) goOn(old store.AlertRow, a watchbill.Alert) error {
 
 // begin decides about an alert that began to fire, or that was muted until now.
 func (w *work) begin(row store.AlertRow) error {
-	v, err := w.decide(row.Alert)
+	v, err := w.decide(row.Alert, router.WeighNear)
 	if err != nil {
 		return err
 	}
@@ -245,24 +257,44 @@ func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 	// nobody.
 	attach := found && inc.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(inc.Severity)
 	if v.Muted() && !attach {
+		if err := w.traceMuted(row, v); err != nil {
+			return err
+		}
+		if err := w.waiting(row, v); err != nil {
+			return err
+		}
 		row.Muted, row.Due = v.MuteReason(), recheckAt(v, w.now)
+		row.Mutes = muted(row.Mutes, row.Muted, w.now)
 		if row.EndsAt.Before(row.Due) {
 			row.Due = row.EndsAt
 		}
 		return w.put(row)
 	}
 	var e incident.Effect
+	ruling := watchbill.RulingOpened
 	if found {
+		ruling = watchbill.RulingJoined
 		if inc, err = w.goesOn(inc, row.Name()); err != nil {
 			return err
 		}
-		e = w.life.Join(w.now, inc, row.Alert, v.Severity)
+		if w.flapsAgain(inc, row.Alert, v.Severity, w.now) {
+			e = w.life.Flapped(w.now, inc, row.Alert, len(row.Flap.Ends))
+		} else {
+			e = w.life.Join(w.now, inc, row.Alert, v.Severity)
+		}
 	} else {
 		o := w.opening(row.Alert, v)
 		o.Previous = previous
 		e = w.life.Open(w.now, o)
 	}
+	if e.Page && row.Muted != "" {
+		e.Incident.PageReason += "; until now " + row.Muted
+	}
+	if err := carry(&e, w.traced(row.Alert, v, ruling)); err != nil {
+		return err
+	}
 	row.Muted, row.Due = "", row.EndsAt
+	row.Mutes = muted(row.Mutes, v.MuteReason(), w.now)
 	return w.apply(e, &row, nil)
 }
 
@@ -278,8 +310,8 @@ func recheckAt(v router.Verdict, now time.Time) time.Time {
 	return at
 }
 
-func (w *work) decide(a watchbill.Alert) (router.Verdict, error) {
-	in := router.Input{Alert: a, Now: w.now, Silences: w.silences.set}
+func (w *work) decide(a watchbill.Alert, weigh router.Weigh) (router.Verdict, error) {
+	in := router.Input{Alert: a, Now: w.now, Silences: w.silences.set, Weigh: weigh}
 	if w.router.NeedsActive(a) {
 		active, err := w.tx.ActiveAlerts()
 		if err != nil {
@@ -289,17 +321,55 @@ func (w *work) decide(a watchbill.Alert) (router.Verdict, error) {
 			in.Active = append(in.Active, row.Alert)
 		}
 	}
+	for _, key := range w.router.Upstream(a) {
+		inc, found, err := w.newest(key)
+		if err != nil {
+			return router.Verdict{}, err
+		}
+		if found && inc.State.Live() {
+			in.Open = append(in.Open, inc)
+		}
+	}
 	return w.router.Decide(in), nil
+}
+
+// waiting writes on the timeline of the incident behind which an alert waits that
+// it does, once.
+func (w *work) waiting(row store.AlertRow, v router.Verdict) error {
+	i := slices.IndexFunc(v.Mutes, func(m router.Mute) bool { return m.Kind == router.MuteDependency })
+	if i < 0 || strings.Contains(row.Muted, v.Mutes[i].Reason) {
+		return nil
+	}
+	id, err := watchbill.ParseIncidentID(v.Mutes[i].ID)
+	if err != nil {
+		return err
+	}
+	inc, err := w.incident(id)
+	if err != nil {
+		return err
+	}
+	return w.save(&inc, w.event(watchbill.EventAlertJoined, "%s %s waits here instead of paging: %s", row.Name(), row.Labels, v.Mutes[i].Reason))
 }
 
 // end records that an alert ended.
 func (w *work) end(row store.AlertRow) error {
+	if row.Flap.Clearing { // it stayed away: it does not flap any more
+		row.Flap = watchbill.Flap{}
+	} else {
+		row.Flap = w.router.CountEnd(row.Flap, w.now)
+		if err := w.occurred(&row); err != nil {
+			return err
+		}
+	}
 	row.Ended, row.Muted = true, ""
 	// What this alert inhibited may page now.
 	if err := w.tx.HastenMuted(w.now); err != nil {
 		return err
 	}
 	if row.Incident == 0 {
+		if err := w.traceEnd(row); err != nil {
+			return err
+		}
 		return w.put(row)
 	}
 	inc, err := w.incident(row.Incident)
@@ -322,7 +392,11 @@ func (w *work) end(row store.AlertRow) error {
 			rest = sev
 		}
 	}
-	return w.apply(w.life.AlertEnded(w.now, inc, row.Alert, len(firing), rest), nil, nil)
+	e := w.life.AlertEnded(w.now, inc, row.Alert, len(firing), rest)
+	if err := carry(&e, watchbill.Decision{Alert: row.Fingerprint(), Ruling: watchbill.RulingEnded}); err != nil {
+		return err
+	}
+	return w.apply(e, nil, nil)
 }
 
 func (w *work) firing(id watchbill.IncidentID) ([]watchbill.Alert, error) {
@@ -348,6 +422,11 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 		return err
 	}
 	w.answered(inc, e.Events)
+	if !inc.State.Live() { // what waited behind it is decided again
+		if err := w.tx.HastenMuted(w.now); err != nil {
+			return err
+		}
+	}
 	if row != nil {
 		row.Incident = inc.ID
 		if err := w.put(*row); err != nil {
@@ -364,6 +443,9 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 		if err := w.tx.CancelTimers(inc.ID, e.Cancel...); err != nil {
 			return err
 		}
+	}
+	if e.Later != nil {
+		e.Set = append(e.Set, *e.Later)
 	}
 	for _, tm := range e.Set {
 		tm.Incident = inc.ID
@@ -416,7 +498,11 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if err := w.tx.SetTimer(stepTimer(inc, n+1, s.next)); err != nil {
 		return err
 	}
-	return w.save(&inc, w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages)))
+	fired := w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages))
+	if fired.Data, err = firingData(s, pages); err != nil {
+		return err
+	}
+	return w.save(&inc, fired)
 }
 
 // late is how far behind its due time a step counts as missed, so that the next
@@ -437,7 +523,7 @@ func (w *work) event(kind watchbill.EventKind, format string, args ...any) watch
 func (w *work) held(inc *watchbill.Incident, n int, firing []watchbill.Alert) (bool, error) {
 	until, why := time.Time{}, ""
 	for _, a := range firing {
-		v, err := w.decide(a)
+		v, err := w.decide(a, router.WeighNothing)
 		if err != nil {
 			return false, err
 		}

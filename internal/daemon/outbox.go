@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"watchbill"
@@ -21,10 +22,18 @@ func (o outbox) Claim(ctx context.Context, c notify.Claim) ([]watchbill.Delivery
 		return nil, err
 	}
 	var claimed []watchbill.Delivery
+	reserved := map[watchbill.PersonID]int{}
 	err = o.store.Update(ctx, func(tx *store.Tx) (err error) {
-		claimed, err = tx.ClaimPages(store.Claim{Method: c.Method, Known: c.Except, Now: c.Now, Lease: c.Lease, Limit: c.Limit})
+		claimed, err = o.claim(tx, store.Claim{Method: c.Method, Known: c.Except, Now: c.Now, Lease: c.Lease, Limit: c.Limit}, reserved)
 		return err
 	})
+	if err != nil {
+		for person, n := range reserved {
+			for range n {
+				o.storm.giveBack(person)
+			}
+		}
+	}
 	return claimed, err
 }
 
@@ -43,8 +52,19 @@ func (o outbox) Needed(ctx context.Context, d watchbill.Delivery) (bool, string,
 	if d.Page.Incident == store.SelfTestID { // one that is over takes its page along
 		return true, "", nil
 	}
+	if len(d.Bundle) > 0 {
+		return o.bundleNeeded(ctx, d)
+	}
 	var inc watchbill.Incident
 	var row store.PageRow
+	if d.Page.Incident == notices {
+		err := o.store.View(ctx, func(tx *store.Tx) (err error) {
+			row, _, err = tx.Page(d.ID)
+			return err
+		})
+		needed, why := noticeNeeded(d, row, time.Now())
+		return needed, why, err
+	}
 	err := o.store.View(ctx, func(tx *store.Tx) (err error) {
 		if inc, err = tx.Incident(d.Page.Incident); err != nil {
 			return err
@@ -74,41 +94,58 @@ func (o outbox) Finish(ctx context.Context, out watchbill.Outcome) error {
 	if out.Delivery.Page.Incident == store.SelfTestID {
 		return o.finishSelfTest(ctx, out)
 	}
+	if out.Result != watchbill.ResultDelivered {
+		o.storm.giveBack(out.Delivery.Page.Person)
+	}
+	if len(out.Delivery.Bundle) > 0 {
+		return o.finishBundle(ctx, out)
+	}
 	unreached := ""
-	err := o.update(ctx, func(w *work) error {
-		unreached = ""
-		if err := w.tx.FinishAttempt(out); err != nil {
-			return err
-		}
-		inc, err := w.incident(out.Delivery.Page.Incident)
-		if err != nil {
-			return err
-		}
-		p := out.Delivery.Page
-		what := fmt.Sprintf("%s by %s, attempt %d (%s)", p.Person, p.Method, out.Delivery.Attempt, p.Key())
-		switch out.Result {
-		case watchbill.ResultDelivered:
-			return w.save(&inc, w.event(watchbill.EventPageSent, "paged %s", what))
-		case watchbill.ResultDropped:
-			return w.save(&inc, w.event(watchbill.EventPageDropped, "not sent: %s: %s", what, out.Detail))
-		case watchbill.ResultRetry:
-			if out.Delivery.Attempt > 1 { // the first failure is on the timeline, the rest in the attempts
-				return nil
-			}
-			return w.save(&inc, w.event(watchbill.EventPageFailed, "could not page %s: %s", what, out.Detail))
-		case watchbill.ResultRefused:
-			unreached, err = w.unreached(out.Delivery)
-			if err != nil {
-				return err
-			}
-			return w.refused(inc, out, what)
-		}
-		return nil
+	err := o.update(ctx, func(w *work) (err error) {
+		unreached, err = w.finish(out)
+		return err
 	})
 	if err == nil && unreached != "" {
 		o.health.unreached(unreached)
 	}
 	return err
+}
+
+// finish records the result of one page's attempt, and says so if nobody could be
+// reached by it.
+func (w *work) finish(out watchbill.Outcome) (unreached string, err error) {
+	if out.Delivery.Page.Incident == notices {
+		return "", w.finishNotice(out)
+	}
+	if err := w.tx.FinishAttempt(out); err != nil {
+		return "", err
+	}
+	inc, err := w.incident(out.Delivery.Page.Incident)
+	if err != nil {
+		return "", err
+	}
+	p := out.Delivery.Page
+	what := fmt.Sprintf("%s by %s, attempt %d (%s)", p.Person, p.Method, out.Delivery.Attempt, p.Key())
+	switch out.Result {
+	case watchbill.ResultDelivered:
+		if strings.HasPrefix(out.Detail, "in one message") {
+			what += " " + out.Detail
+		}
+		return "", w.save(&inc, w.event(watchbill.EventPageSent, "paged %s", what))
+	case watchbill.ResultDropped:
+		return "", w.save(&inc, w.event(watchbill.EventPageDropped, "not sent: %s: %s", what, out.Detail))
+	case watchbill.ResultRetry:
+		if out.Delivery.Attempt > 1 { // the first failure is on the timeline, the rest in the attempts
+			return "", nil
+		}
+		return "", w.save(&inc, w.event(watchbill.EventPageFailed, "could not page %s: %s", what, out.Detail))
+	case watchbill.ResultRefused:
+		if unreached, err = w.unreached(out.Delivery); err != nil {
+			return "", err
+		}
+		return unreached, w.refused(inc, out, what)
+	}
+	return "", nil
 }
 
 // unreached says so if every method of a person refused the page of a step, and

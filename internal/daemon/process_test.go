@@ -122,6 +122,7 @@ func newSite(t *testing.T, extra string, files map[string]string) *site {
 external_url: http://%[1]s
 listen: %[1]s
 store: sqlite:watchbill.db
+storm: {pages_per_minute: 1000000} # each page is looked for by its own key
 global: {scrape_interval: 1s, evaluation_interval: 1s}
 roles: {preset: operations}
 people:

@@ -9,8 +9,8 @@ import (
 	"watchbill/internal/store"
 )
 
-// keepEnded is how long alerts without an incident, and silences, are kept after
-// their end.
+// keepEnded is how long alerts without an incident, the decisions about them, and
+// silences are kept after their end.
 const keepEnded = 30 * 24 * time.Hour
 
 // retainBatch is how many incidents one transaction of housekeeping deletes: few
@@ -41,18 +41,26 @@ func (f *flow) retain(ctx context.Context, keep time.Duration) (deleted int, err
 		}
 	}
 	for {
-		var alerts, silences int64
+		var alerts, silences, decisions, history int64
 		err := f.store.Update(ctx, func(tx *store.Tx) (err error) {
 			if alerts, err = tx.DeleteEndedAlerts(now.Add(-keepEnded), 10*retainBatch); err != nil {
 				return err
 			}
-			silences, err = tx.DeleteEndedSilences(now.Add(-keepEnded), 10*retainBatch)
-			return err
+			if decisions, err = tx.DeleteDecisions(now.Add(-keepEnded), 10*retainBatch); err != nil {
+				return err
+			}
+			if silences, err = tx.DeleteEndedSilences(now.Add(-keepEnded), 10*retainBatch); err != nil {
+				return err
+			}
+			if history, err = tx.DeleteOccurrences(now.Add(-keep), 10*retainBatch); err != nil {
+				return err
+			}
+			return tx.DeleteNotices(now.Add(-keepEnded))
 		})
 		if err != nil {
 			return deleted, fmt.Errorf("delete what ended long ago: %w", err)
 		}
-		if max(alerts, silences) < 10*retainBatch {
+		if max(alerts, silences, decisions, history) < 10*retainBatch {
 			return deleted, nil
 		}
 	}

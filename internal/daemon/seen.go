@@ -54,6 +54,15 @@ func (s *seen) note(tx *store.Tx, row store.AlertRow) {
 	})
 }
 
+// forget has the store asked for an alert again, once the transaction is on disk.
+func (s *seen) forget(tx *store.Tx, fp watchbill.Fingerprint) {
+	tx.OnCommit(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.m, fp)
+	})
+}
+
 // news returns the alerts of a request that may change something.
 func (s *seen) news(alerts []watchbill.Alert, now time.Time, resolveTimeout time.Duration) []arrival {
 	var news []arrival

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -58,11 +59,12 @@ func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return retryStore, err
 		}
-		if len(due.timers)+len(due.alerts) == 0 {
+		if len(due.timers)+len(due.alerts)+len(due.silences)+len(due.digests) == 0 {
+			longest := cmp.Or(f.idle, idle)
 			if due.next.IsZero() {
-				return idle, nil
+				return longest, nil
 			}
-			return min(idle, max(time.Until(due.next), 0)), nil
+			return min(longest, max(time.Until(due.next), 0)), nil
 		}
 		if err := f.actOn(ctx, due); err != nil {
 			return retryStore, err
@@ -102,6 +104,12 @@ func (f *flow) actOn(ctx context.Context, d due) error {
 			return f.update(ctx, func(w *work) error { return w.alertDue(row.Fingerprint()) })
 		})
 	}
+	for _, s := range d.silences {
+		all.Go(func() error { return f.update(ctx, func(w *work) error { return w.remind(s.ID) }) })
+	}
+	for _, m := range d.digests {
+		all.Go(func() error { return f.digest(ctx, m) })
+	}
 	return all.Wait()
 }
 
@@ -110,7 +118,11 @@ func (f *flow) actOn(ctx context.Context, d due) error {
 type due struct {
 	timers []watchbill.Timer
 	alerts []store.AlertRow
-	next   time.Time
+
+	silences []watchbill.Silence // that end soon
+	digests  []ended             // maintenance that is over
+
+	next time.Time
 }
 
 func (f *flow) readDue(ctx context.Context) (d due, err error) {
@@ -119,8 +131,21 @@ func (f *flow) readDue(ctx context.Context) (d due, err error) {
 		if d.timers, err = tx.DueTimers(now, batch); err != nil {
 			return err
 		}
-		if d.alerts, err = tx.DueAlerts(now, batch); err != nil || len(d.timers)+len(d.alerts) > 0 {
+		if d.alerts, err = tx.DueAlerts(now, batch); err != nil {
 			return err
+		}
+		silences, err := tx.Silences(now)
+		if err != nil {
+			return err
+		}
+		var soon time.Time
+		d.silences, soon = f.rooms.Load().reminders(silences, now)
+		digests, over := f.digests.due(f.rooms.Load().router.Maintenance(), now)
+		if d.digests = digests; len(d.timers)+len(d.alerts)+len(d.silences)+len(d.digests) > 0 {
+			return nil
+		}
+		if soon.IsZero() || !over.IsZero() && over.Before(soon) {
+			soon = over
 		}
 		if d.next, err = tx.NextTimer(); err != nil {
 			return err
@@ -128,6 +153,9 @@ func (f *flow) readDue(ctx context.Context) (d due, err error) {
 		alert, err := tx.NextAlert()
 		if d.next.IsZero() || !alert.IsZero() && alert.Before(d.next) {
 			d.next = alert
+		}
+		if d.next.IsZero() || !soon.IsZero() && soon.Before(d.next) {
+			d.next = soon
 		}
 		return err
 	})
@@ -156,8 +184,10 @@ func (w *work) alertDue(fp watchbill.Fingerprint) error {
 	switch {
 	case err != nil || !found || row.Ended || row.Due.After(w.now):
 		return err
-	case row.Resolved(w.now):
+	case row.Resolved(w.now) && row.Flap.Clearing:
 		return w.end(row)
+	case row.Resolved(w.now):
+		return w.ends(row)
 	case row.Muted != "":
 		return w.begin(row)
 	}

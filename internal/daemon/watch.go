@@ -215,6 +215,24 @@ func (w *watch) templateFailed(receiver string) {
 	w.alarm.Raise("template", fmt.Sprintf("a template of the receiver %s fails; its pages go out as plain text", receiver))
 }
 
+// doubt is what the auditor looks for, in words.
+type doubt struct {
+	key, text string
+	store.Doubt
+}
+
+// doubts are what no correct daemon leaves behind in its store.
+func doubts(a store.Audit) []doubt {
+	return []doubt{
+		{"no-step", "open incidents have no next step", a.NoStep},
+		{"no-ack-deadline", "acknowledgements never expire", a.NoAck},
+		{"no-end", "resolved incidents never close", a.NoEnd},
+		{"lost", "firing alerts belong to no incident", a.Lost},
+		{"unsent", "pages left the outbox without an attempt", a.Unsent},
+		{"stuck", "pages are under a lease that does not end", a.Stuck},
+	}
+}
+
 // look is one round of the auditor.
 func (w *watch) look(ctx context.Context, now time.Time) ([]watchdog.Finding, error) {
 	found := w.around(now)
@@ -226,21 +244,11 @@ func (w *watch) look(ctx context.Context, now time.Time) ([]watchdog.Finding, er
 	if err != nil {
 		return found, err
 	}
-	for _, c := range []struct {
-		key, text string
-		gauge     prometheus.Gauge
-		doubt     store.Doubt
-	}{
-		{"no-step", "open incidents have no next step", w.m.noStep, a.NoStep},
-		{"no-ack-deadline", "acknowledgements never expire", w.m.noAck, a.NoAck},
-		{"no-end", "resolved incidents never close", w.m.noEnd, a.NoEnd},
-		{"lost", "firing alerts belong to no incident", w.m.lost, a.Lost},
-		{"unsent", "pages left the outbox without an attempt", w.m.unsent, a.Unsent},
-		{"stuck", "pages are under a lease that does not end", w.m.stuck, a.Stuck},
-	} {
-		c.gauge.Set(float64(c.doubt.Count))
-		if c.doubt.Count > 0 {
-			found = append(found, watchdog.Finding{Key: c.key, Text: fmt.Sprintf("%d %s: %s", c.doubt.Count, c.text, strings.Join(c.doubt.Some, ", "))})
+	gauges := []prometheus.Gauge{w.m.noStep, w.m.noAck, w.m.noEnd, w.m.lost, w.m.unsent, w.m.stuck}
+	for i, d := range doubts(a) {
+		gauges[i].Set(float64(d.Count))
+		if d.Count > 0 {
+			found = append(found, watchdog.Finding{Key: d.key, Text: fmt.Sprintf("%d %s: %s", d.Count, d.text, strings.Join(d.Some, ", "))})
 		}
 	}
 	w.m.overdue.Set(float64(a.Overdue))

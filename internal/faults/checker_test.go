@@ -44,6 +44,7 @@ type receipt struct {
 	path     string
 	at       time.Time // when the request began
 	accepted bool      // the person was reached, whatever was answered
+	pages    int       // that the message stands for
 }
 
 type span struct{ from, to time.Time }

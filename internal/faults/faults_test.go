@@ -15,6 +15,7 @@ func TestFaults(t *testing.T) {
 		{"ack while hanging", true, false, ackWhileHanging},
 		{"on time", true, false, onTime},
 		{"storm", false, false, storm},
+		{"bundles", true, false, bundles},
 		{"two senders", true, false, twoSenders},
 		{"clock steps", false, false, clockSteps},
 		{"reloads", false, false, reloads},

@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -82,6 +83,11 @@ func (p *pagesim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a page without the number of its attempt", http.StatusBadRequest)
 		return
 	}
+	pages, err := strconv.Atoi(cmp.Or(labels["pages"], "1"))
+	if err != nil {
+		http.Error(w, "a bundle that does not count", http.StatusBadRequest)
+		return
+	}
 	p.mu.Lock()
 	m, special := p.modes[r.URL.Path]
 	if !special {
@@ -89,7 +95,7 @@ func (p *pagesim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	delay := p.delay
 	p.log = append(p.log, receipt{
-		key: labels["page_key"], attempt: attempt, path: r.URL.Path, at: at.UTC(),
+		key: labels["page_key"], attempt: attempt, path: r.URL.Path, at: at.UTC(), pages: pages,
 		accepted: m == "" || m == ok || m == failsAfter || m == drips,
 	})
 	p.mu.Unlock()

@@ -95,6 +95,7 @@ func (r *rig) configure(extra string) {
 external_url: http://%[1]s
 listen: %[1]s
 store: sqlite:watchbill.db
+storm: {pages_per_minute: 1000000} # each page is looked for by its own key
 global: {scrape_interval: 1s, evaluation_interval: 1s}
 roles: {preset: operations}
 people:

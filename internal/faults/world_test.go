@@ -87,6 +87,7 @@ func virtually(t *testing.T, configuration string, script func(*testing.T, *worl
 			hosts: map[string]*pipenet.Listener{}, resolver: map[string]resolution{},
 		}
 		w.write("external_url: http://watchbill.test\nstore: sqlite:watchbill.db\nroles: {preset: operations}\n" +
+			"storm: {pages_per_minute: 1000000}\n" + // each page is looked for by its own key
 			"global: {scrape_interval: 10m, evaluation_interval: 10m}\n" + configuration)
 		for _, host := range []string{"ana.test", "phone.test", "carla.test", "eve.test", "frank.test"} {
 			w.host(host)

@@ -87,6 +87,9 @@ func notes(c watchbill.PageContent) map[string]string {
 		"to_name":         line(c.ToName, maxPlace),
 		"to_email":        line(c.ToEmail, maxLine),
 	}
+	if c.Incident == 0 { // a notice belongs to none
+		a["incident"] = ""
+	}
 	for name, value := range a {
 		if value == "" {
 			delete(a, name)

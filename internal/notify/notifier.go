@@ -39,6 +39,9 @@ type Options struct {
 	// Fallback is told of a receiver whose templates fail, each time that a page
 	// goes out as plain text for it. Nil: nobody is told.
 	Fallback func(receiver string)
+	// Deliver takes pages in the place of every receiver, for rehearsals in which
+	// nobody must be reached. Nil: the receivers themselves.
+	Deliver func(ctx context.Context, d watchbill.Delivery) (watchbill.Result, string)
 }
 
 // Notifier sends pages. It is safe for concurrent use and is never changed: a
@@ -50,6 +53,7 @@ type Notifier struct {
 	timeout   time.Duration
 	fallbacks *prometheus.CounterVec
 	fallback  func(receiver string)
+	deliver   func(ctx context.Context, d watchbill.Delivery) (watchbill.Result, string)
 }
 
 // New makes a notifier. It opens no connection.
@@ -67,6 +71,7 @@ func New(cfg Config, o Options) (*Notifier, error) {
 		tmpl:      tmpl,
 		receivers: map[string]*receiver{},
 		fallback:  o.Fallback,
+		deliver:   o.Deliver,
 		timeout:   cmp.Or(cfg.SendTimeout, defaultSendTimeout),
 	}
 	n.fallbacks, err = registered(o.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -105,7 +105,7 @@ func newMessage(d watchbill.Delivery) message {
 		"severity":    a["severity"],
 		"service":     a["service"],
 		"environment": a["environment"],
-		"incident":    d.Page.Incident.String(),
+		"incident":    a["incident"],
 		"person":      string(d.Page.Person),
 		"role":        string(d.Page.Role),
 		"page_key":    d.Page.Key(),
@@ -136,6 +136,12 @@ func newMessage(d watchbill.Delivery) message {
 
 // group is what all pages of one incident to one person have in common.
 func (m message) group() model.LabelSet {
+	if m.page.Content.Labels["alertname"] == "WatchbillStorm" { // all of a person's bundles are one thing
+		return model.LabelSet{"incident": "storm", "person": model.LabelValue(m.page.Person)}
+	}
+	if m.page.Incident == 0 { // a notice stands for itself
+		return model.LabelSet{"incident": model.LabelValue(m.page.Key()), "person": model.LabelValue(m.page.Person)}
+	}
 	return model.LabelSet{
 		"incident": model.LabelValue(m.page.Incident.String()),
 		"person":   model.LabelValue(m.page.Person),

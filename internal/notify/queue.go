@@ -244,6 +244,7 @@ func (q *queue) sleep(ctx context.Context, failing bool) {
 	if q.method == LoopReceiver {
 		pause = beatEvery
 	}
+	pause = cmp.Or(q.worker.poll, pause)
 	if failing {
 		pause = storeRetry
 	} else if next, err := q.worker.outbox.NextDue(ctx, q.selects(q.worker.current())); err != nil {

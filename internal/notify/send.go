@@ -39,6 +39,9 @@ func (n *Notifier) Send(ctx context.Context, d watchbill.Delivery) (watchbill.Re
 	ctx, cancel := context.WithTimeoutCause(ctx, n.timeout, fmt.Errorf("no answer within %s", n.timeout))
 	defer cancel()
 
+	if n.deliver != nil {
+		return n.deliver(ctx, d)
+	}
 	m := newMessage(d)
 	ctx = n.context(ctx, r, m)
 	failed := r.failures(ctx, n.tmpl, n.data(ctx, m))

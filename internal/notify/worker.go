@@ -86,6 +86,9 @@ type WorkerOptions struct {
 	// Beat is called whenever a queue goes round, and at least every ten seconds
 	// while any does. Nil: nobody listens.
 	Beat func()
+	// Poll is how long a queue sleeps without a wake-up. Default 30 s, and 10 s for
+	// the loop's.
+	Poll time.Duration
 }
 
 // Worker works off the outbox, one queue for each receiver. It gives up no page:
@@ -98,6 +101,7 @@ type Worker struct {
 	lateness prometheus.Histogram
 	changed  chan struct{} // a reload waits to be taken up
 	beat     func()
+	poll     time.Duration // zero: the defaults
 
 	mu       sync.Mutex
 	notifier *Notifier
@@ -113,6 +117,7 @@ func NewWorker(o WorkerOptions) *Worker {
 		changed:  make(chan struct{}, 1),
 		queues:   map[string]*queue{},
 		beat:     func() {},
+		poll:     o.Poll,
 	}
 	if o.Beat != nil {
 		w.beat = o.Beat

@@ -16,6 +16,7 @@ type AlertRow struct {
 	Ended    bool                 // its end was acted on
 	Due      time.Time            // when it is looked at again
 	Muted    string               // why it opened no incident
+	Mutes    []MuteSpan           // what muted it since it began
 
 	encoded *Encoded // see there
 }
@@ -49,10 +50,13 @@ func (a AlertRow) Fingerprint() watchbill.Fingerprint {
 // body returns the stored form of the alert: the one made before if the alert is
 // still the same.
 func (a AlertRow) body() (string, error) {
+	if len(a.Mutes) > 0 {
+		return encode(alertBody{a.Alert, a.Mutes})
+	}
 	if a.encoded != nil {
 		was := a.encoded.alert
 		if same(was.Labels, a.Labels) && same(was.Annotations, a.Annotations) && was.StartsAt.Equal(a.StartsAt) && was.EndsAt.Equal(a.EndsAt) &&
-			was.UpdatedAt.Equal(a.UpdatedAt) && was.GeneratorURL == a.GeneratorURL && was.Source == a.Source {
+			was.UpdatedAt.Equal(a.UpdatedAt) && was.GeneratorURL == a.GeneratorURL && was.Source == a.Source && was.Flap.IsZero() && a.Flap.IsZero() {
 			return a.encoded.body, nil
 		}
 	}
@@ -75,7 +79,10 @@ func scanAlert(rows *sql.Rows, before ...any) (AlertRow, error) {
 		return a, err
 	}
 	a.Ended, a.Due = ended != 0, fromUnix(due)
-	return a, json.Unmarshal(body, &a.Alert)
+	var stored alertBody
+	err := json.Unmarshal(body, &stored)
+	a.Alert, a.Mutes = stored.Alert, stored.Mutes
+	return a, err
 }
 
 func (t *Tx) alerts(query string, args ...any) ([]AlertRow, error) {
@@ -110,6 +117,11 @@ func (t *Tx) AlertsOf(id watchbill.IncidentID) ([]AlertRow, error) {
 // ActiveAlerts returns all alerts whose end was not acted on.
 func (t *Tx) ActiveAlerts() ([]AlertRow, error) {
 	return t.alerts(selectActive)
+}
+
+// AlertsSince returns the alerts that fire, and those that ended after an instant.
+func (t *Tx) AlertsSince(at time.Time) ([]AlertRow, error) {
+	return t.alerts(`SELECT `+alertColumns+` FROM alert WHERE ended = 0 OR ends_at > ?`, unix(at))
 }
 
 // DueAlerts returns the alerts to look at again at now, in the order of their

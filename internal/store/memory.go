@@ -57,7 +57,7 @@ func (m *memory) incident(inc watchbill.Incident) {
 
 // wrote is told of each statement that may change something.
 func (t *Tx) wrote(query string) {
-	if len(t.fetched) > 0 && query != upsertAlert && strings.Contains(query, "alert") {
+	if len(t.fetched) > 0 && query != upsertAlert && query != insertOccurrence && strings.Contains(query, "alert") {
 		clear(t.fetched)
 	}
 	if t.memory != nil && strings.Contains(query, "silence") {

@@ -104,6 +104,12 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 5 {
 		exec(`INSERT INTO expected_heartbeat (name, body, evidence) VALUES ('backup', '{"since": "2026-11-22T03:15:00Z"}', x'6f6b')`)
 	}
+	if version >= 6 {
+		exec(`INSERT INTO alert_history (at, starts_at, fingerprint, incident, body) VALUES (?, ?, 'f00d', 0, '{"labels": {"alertname": "Old"}}')`, unix(goldenTime()), unix(goldenTime()))
+	}
+	if version >= 7 {
+		exec(`INSERT INTO decision (at, fingerprint, body) VALUES (?, 'f00d', '{"alert": "f00d", "ruling": "muted"}')`, unix(goldenTime()))
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -182,6 +188,12 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.NoError(t, err)
 		beats, err := tx.HeartbeatRows()
 		require.Equal(t, version >= 5, len(beats) == 1)
+		require.NoError(t, err)
+		decisions, err := tx.MutedDecisions("f00d", 5)
+		require.Equal(t, version >= 7, len(decisions) == 1)
+		require.NoError(t, err)
+		history, err := tx.Occurrences(OccurrenceQuery{Limit: 5})
+		require.Equal(t, version >= 6, len(history) == 1)
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {

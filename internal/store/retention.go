@@ -169,3 +169,14 @@ func (t *Tx) DeleteEndedAlerts(before time.Time, limit int) (int64, error) {
 func (t *Tx) DeleteEndedSilences(before time.Time, limit int) (int64, error) {
 	return t.exec("delete ended silences", `DELETE FROM silence WHERE id IN (SELECT id FROM silence WHERE ends_at < ? LIMIT ?)`, unix(before), limit)
 }
+
+// DeleteNotices deletes pages of no incident that are done with and were due
+// before an instant, with their attempts.
+func (t *Tx) DeleteNotices(before time.Time) error {
+	const old = `SELECT id FROM page WHERE incident = 0 AND state IN ('delivered', 'dropped') AND due_at < ?`
+	if _, err := t.exec("delete old notices", `DELETE FROM attempt WHERE page IN (`+old+`)`, unix(before)); err != nil {
+		return err
+	}
+	_, err := t.exec("delete old notices", `DELETE FROM page WHERE id IN (`+old+`)`, unix(before))
+	return err
+}

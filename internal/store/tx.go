@@ -83,7 +83,8 @@ const (
 	upsertAlert        = `INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (fingerprint) DO UPDATE SET incident = excluded.incident, ends_at = excluded.ends_at,
 		ended = excluded.ended, due_at = excluded.due_at, muted = excluded.muted, body = excluded.body, held = 0`
-	selectSilences = `SELECT body FROM silence WHERE ends_at > ? ORDER BY ends_at, id`
+	insertOccurrence = `INSERT INTO alert_history (at, starts_at, fingerprint, incident, body) VALUES (?, ?, ?, ?, ?)`
+	selectSilences   = `SELECT body FROM silence WHERE ends_at > ? ORDER BY ends_at, id`
 )
 
 // stmt returns a prepared statement, unless the transaction's context ended.
@@ -93,7 +94,8 @@ func (t *Tx) stmt(query string) (statement, error) {
 	}
 	if len(t.unwritten.order) > 0 {
 		switch query {
-		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlerts, selectFingerprints, selectAlertsOf, selectActive, upsertAlert, selectSilences:
+		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlerts, selectFingerprints, selectAlertsOf, selectActive, upsertAlert, selectSilences,
+			insertOccurrence:
 		default:
 			if err := t.flush(); err != nil {
 				return nil, err

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/prometheus/alertmanager/matcher/parse"
+	"github.com/prometheus/alertmanager/matcher/compat"
 	"github.com/prometheus/alertmanager/pkg/labels"
 
 	"watchbill"
@@ -237,8 +238,10 @@ func gettable(s watchbill.Silence, now time.Time) gettableSilence {
 // own matcher of the same label.
 func (s *Server) listSilences(w http.ResponseWriter, c call) error {
 	var filter labels.Matchers
-	for _, text := range c.URL.Query()["filter"] {
-		m, err := parse.Matcher(text)
+	query := c.URL.Query()
+	parse := compat.FallbackMatcherParser(slog.New(slog.DiscardHandler))
+	for _, text := range query["filter"] {
+		m, err := parse(text, "api")
 		if err != nil {
 			return watchbill.Invalidf(`write it as name="value", with =, !=, =~ or !~`, "filter: %q: %v", text, err)
 		}
@@ -251,8 +254,9 @@ func (s *Server) listSilences(w http.ResponseWriter, c call) error {
 	out := []gettableSilence{}
 	now := time.Now()
 	for _, x := range all {
-		if about(x, filter) {
-			out = append(out, gettable(x, now))
+		// ?expired=false and its like leave a state out, as in newer Alertmanagers.
+		if g := gettable(x, now); about(x, filter) && query.Get(g.Status.State) != "false" {
+			out = append(out, g)
 		}
 	}
 	return reply(w, http.StatusOK, out)
@@ -314,13 +318,14 @@ func (p postableSilence) check() error {
 	return nil
 }
 
-func (s *Server) postSilence(w http.ResponseWriter, c call) error {
+// readSilence reads the silence of a request's body.
+func readSilence(c call) (watchbill.Silence, error) {
 	var body postableSilence
 	if err := decode(json.NewDecoder(c.Body), &body); err != nil {
-		return bodyError(err)
+		return watchbill.Silence{}, bodyError(err)
 	}
 	if err := body.check(); err != nil {
-		return err
+		return watchbill.Silence{}, err
 	}
 	x := watchbill.Silence{ID: body.ID, StartsAt: body.StartsAt.Time, EndsAt: body.EndsAt.Time, Comment: body.Comment}
 	if x.StartsAt.IsZero() {
@@ -329,7 +334,15 @@ func (s *Server) postSilence(w http.ResponseWriter, c call) error {
 	for _, m := range body.Matchers {
 		x.Matchers = append(x.Matchers, watchbill.Matcher{Name: m.Name, Value: m.Value, IsRegex: m.IsRegex, IsEqual: m.IsEqual == nil || *m.IsEqual})
 	}
-	x, err := s.o.Silences.PutSilence(c.Context(), c.actor(), x)
+	return x, nil
+}
+
+func (s *Server) postSilence(w http.ResponseWriter, c call) error {
+	x, err := readSilence(c)
+	if err != nil {
+		return err
+	}
+	x, err = s.o.Silences.PutSilence(c.Context(), c.actor(), x)
 	if err != nil {
 		return err
 	}

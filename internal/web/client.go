@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"watchbill"
 )
@@ -57,16 +56,6 @@ func (c *Client) act(ctx context.Context, id watchbill.IncidentID, verb string, 
 	var inc watchbill.Incident
 	err := c.do(ctx, http.MethodPost, "/api/ops/v1/incidents/"+id.String()+"/"+verb, body, &inc)
 	return inc, err
-}
-
-// Explain asks who would be paged for labels at an instant, and decodes the
-// answer into out.
-func (c *Client) Explain(ctx context.Context, labels watchbill.Labels, at time.Time, out any) error {
-	q := url.Values{"at": {at.UTC().Format(time.RFC3339)}}
-	for name, value := range labels {
-		q.Add("label", name+"="+value)
-	}
-	return c.do(ctx, http.MethodGet, "/api/ops/v1/explain?"+q.Encode(), nil, out)
 }
 
 // PostAlerts sends alerts in Alertmanager's format.
@@ -141,4 +130,22 @@ func (c *Client) Silence(ctx context.Context, s watchbill.Silence) (string, erro
 // ExpireSilence ends a silence now.
 func (c *Client) ExpireSilence(ctx context.Context, id string) error {
 	return c.do(ctx, http.MethodDelete, "/api/v2/silence/"+url.PathEscape(id), nil, nil)
+}
+
+// Silences lists the silences that have not ended, and those that ended lately.
+func (c *Client) Silences(ctx context.Context) (all []SilenceView, err error) {
+	err = c.do(ctx, http.MethodGet, "/api/v2/silences", nil, &all)
+	return all, err
+}
+
+// Reach returns what a silence would mute now and would have muted in 7 days.
+func (c *Client) Reach(ctx context.Context, s watchbill.Silence) (reach watchbill.SilenceReach, err error) {
+	err = c.do(ctx, http.MethodPost, "/api/ops/v1/silences/reach", s, &reach)
+	return reach, err
+}
+
+// ApproveSilence puts a silence that needs a second person in force.
+func (c *Client) ApproveSilence(ctx context.Context, id string) (s watchbill.Silence, err error) {
+	err = c.do(ctx, http.MethodPost, "/api/ops/v1/silences/"+url.PathEscape(id)+"/approve", nil, &s)
+	return s, err
 }

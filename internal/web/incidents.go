@@ -214,29 +214,3 @@ func (s *Server) resolveIncident(w http.ResponseWriter, c call) error {
 		return s.o.Acts.Resolve(c.Context(), id, c.actor(), body)
 	})
 }
-
-func (s *Server) explain(w http.ResponseWriter, c call) error {
-	labels := watchbill.Labels{}
-	for _, pair := range c.URL.Query()["label"] {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return watchbill.Invalidf("write it as label=name=value", "label: %q names no value", pair)
-		}
-		labels[name] = value
-	}
-	at := time.Now()
-	if v := c.FormValue("at"); v != "" {
-		var err error
-		if at, err = time.Parse(time.RFC3339, v); err != nil {
-			return watchbill.Invalidf("write it as 2026-11-29T03:15:00Z", "at: %q is not a time", v)
-		}
-	}
-	if err := checkTime("at", at); err != nil {
-		return err
-	}
-	x, err := s.o.Explain(c.Context(), labels, at)
-	if err != nil {
-		return err
-	}
-	return reply(w, http.StatusOK, x)
-}

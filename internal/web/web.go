@@ -71,6 +71,12 @@ type Silences interface {
 	ExpireSilence(ctx context.Context, id string) error
 }
 
+// Approvals is what a silence takes besides its author.
+type Approvals interface {
+	Reach(ctx context.Context, s watchbill.Silence) (watchbill.SilenceReach, error)
+	ApproveSilence(ctx context.Context, who Actor, id string) (watchbill.Silence, error)
+}
+
 // Options is what the server serves. All fields are required.
 type Options struct {
 	Authenticate func(ctx context.Context, now time.Time, header string) (auth.Identity, error)
@@ -79,11 +85,15 @@ type Options struct {
 	Incidents    Incidents
 	Acts         Acts
 	Silences     Silences
+	Approvals    Approvals
+	Alertmanager Alertmanager
+	AlertHistory AlertHistory
 	Hold         Hold
 	Services     Services
 	Heartbeats   Heartbeats
 	Alarm        Alarm
-	Explain      func(ctx context.Context, labels watchbill.Labels, at time.Time) (any, error)
+	Why          Why
+	Explain      func(ctx context.Context, q ExplainRequest) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context) error
 	Ready        func(ctx context.Context) error
@@ -158,6 +168,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/incidents/{id}/note", raise.person(), "Record a note: {\"text\": \"…\"}", s.noteIncident},
 		{"POST", "/api/ops/v1/incidents/{id}/resolve", raise.person(), "Resolve: {\"reason\": \"…\", \"quiet_until\": \"…\"}", s.resolveIncident},
 		{"GET", "/api/ops/v1/explain", read, "Who would be paged, when and why: ?label=name=value&at=…", s.explain},
+		{"POST", "/api/ops/v1/explain", read, "The same, with other alerts that are supposed to fire; nothing is changed", s.explainWith},
 		{"GET", "/api/ops/v1/hold", read, "What a restore holds back, by incident", s.listHeld},
 		{"POST", "/api/ops/v1/hold/release", Need{Manager: true}, "Let it go on: {\"incidents\": [1]}; without any, all of it", s.releaseHeld},
 		{"POST", "/api/ops/v1/hold/drop", Need{Manager: true}, "End incidents without paging for them: {\"incidents\": [1]}", s.dropHeld},
@@ -165,7 +176,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.queryRoutes(read))
+	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read))
 }
 
 func (n Need) person() Need {
