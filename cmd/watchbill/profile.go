@@ -29,10 +29,10 @@ func (p profiler) run(ctx context.Context, asked <-chan os.Signal) {
 		case <-asked:
 		}
 		if err := p.write(ctx, time.Now()); err != nil {
-			p.logger.Error("cannot write profiles", "err", err)
+			p.logger.ErrorContext(ctx, "cannot write profiles", "err", err)
 			continue
 		}
-		p.logger.Info("wrote profiles", "dir", p.dir)
+		p.logger.InfoContext(ctx, "wrote profiles", "dir", p.dir)
 	}
 }
 
