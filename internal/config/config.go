@@ -19,6 +19,7 @@ import (
 	"watchbill/collector/heartbeat"
 	"watchbill/escalation"
 	"watchbill/incident"
+	"watchbill/intake"
 	"watchbill/internal/auth"
 	"watchbill/internal/notify"
 	"watchbill/internal/watchdog"
@@ -51,6 +52,7 @@ type Config struct {
 	Services []watchbill.Service
 
 	Collector  collector.Config
+	Hooks      []intake.Source
 	Heartbeats heartbeat.Config
 	Targets    targets.Config
 	Router     router.Config

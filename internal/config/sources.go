@@ -2,12 +2,15 @@ package config
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
+	"watchbill"
 	"watchbill/collector"
+	"watchbill/intake"
 )
 
 // kindWrite is the kind of a source that writes series.
@@ -18,6 +21,7 @@ type sourceEntry struct {
 	Name   text         `yaml:"name"`
 	Kind   text         `yaml:"kind"`
 	Labels table[text]  `yaml:"labels"`
+	Allow  []text       `yaml:"label_allow"`
 	Limits sourceLimits `yaml:"limits"`
 }
 
@@ -36,8 +40,12 @@ func (b *builder) writers() {
 		if !b.name(e.Name, e.Node, "source", seen) {
 			continue
 		}
+		if slices.Contains(intake.Kinds(), intake.Kind(e.Kind.v)) {
+			b.hook(e)
+			continue
+		}
 		if kind := e.Kind; kind.given() && kind.v != kindWrite {
-			b.problem(kind.n, didYouMean(kind.v, []string{kindWrite}, "write "+kindWrite), "there is no kind of source %q", kind.v)
+			b.problem(kind.n, didYouMean(kind.v, sourceKinds(), "use "+strings.Join(sourceKinds(), ", ")), "there is no kind of source %q", kind.v)
 		} else if !kind.given() && keyNode(e.Node, "kind") == nil {
 			b.problem(e.Name.n, "add kind: "+kindWrite, "the source %s has no kind", e.Name.v)
 		}
@@ -56,6 +64,26 @@ func (b *builder) writers() {
 		}
 		b.cfg.Collector.Sources = append(b.cfg.Collector.Sources, s)
 	}
+}
+
+func sourceKinds() []string {
+	kinds := []string{kindWrite}
+	for _, k := range intake.Kinds() {
+		kinds = append(kinds, string(k))
+	}
+	return kinds
+}
+
+// hook reads a source that pushes alerts.
+func (b *builder) hook(e sourceEntry) {
+	s := intake.Source{Name: e.Name.v, Kind: intake.Kind(e.Kind.v), Labels: watchbill.Labels{}}
+	if len(e.Labels) > 0 {
+		s.Labels = b.sourceLabels(e)
+	}
+	for _, name := range e.Allow {
+		s.Allow = append(s.Allow, name.v)
+	}
+	b.cfg.Hooks = append(b.cfg.Hooks, s)
 }
 
 // sourceLabels reads the labels of a source's series.

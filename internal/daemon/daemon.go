@@ -96,6 +96,7 @@ type Daemon struct {
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, people: map[watchbill.PersonID]watchbill.Person{}}
+	r.hooks = cfg.Hooks
 	r.targets, r.services = cfg.Targets, cfg.Services
 	for _, p := range cfg.People {
 		r.people[p.ID] = p
@@ -220,6 +221,7 @@ func (d *Daemon) web() *web.Server {
 		Metrics:      promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{Registry: d.registry}),
 		Query:        d.collector.API(),
 		Write:        d.collector.Write,
+		Hook:         d.hook,
 		Logger:       d.o.Logger,
 	})
 }

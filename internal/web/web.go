@@ -89,7 +89,8 @@ type Options struct {
 	Ready        func(ctx context.Context) error
 	Metrics      http.Handler
 	Probe        http.Handler
-	Query        http.Handler // Prometheus' API, below /api/v1
+	Query        http.Handler                                                                    // Prometheus' API, below /api/v1
+	Hook         func(ctx context.Context, source string, body []byte) (dedup string, err error) // nil error once it is on disk
 	Write        func(w http.ResponseWriter, r *http.Request, source string)
 	Logger       *slog.Logger
 }
@@ -165,7 +166,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.queryRoutes(read))
+	}, s.serviceRoutes(read), s.heartbeatRoutes(read), s.queryRoutes(read), s.hookRoutes())
 }
 
 func (n Need) person() Need {
