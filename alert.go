@@ -1,10 +1,8 @@
 package watchbill
 
 import (
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -47,16 +45,27 @@ func (l Labels) Fingerprint() Fingerprint {
 // String returns the set in Prometheus' notation, names sorted:
 // {job="db", severity="page"}.
 func (l Labels) String() string {
-	var b strings.Builder
-	b.WriteByte('{')
-	for i, name := range slices.Sorted(maps.Keys(l)) {
-		if i > 0 {
-			b.WriteString(", ")
+	return l.Text(nil)
+}
+
+// Text is String of the labels for which keep reports true; of all for nil.
+func (l Labels) Text(keep func(name, value string) bool) string {
+	var few [24]string
+	var room [512]byte
+	names, b := few[:0], append(room[:0], '{')
+	for name, value := range l {
+		if keep == nil || keep(name, value) {
+			names = append(names, name)
 		}
-		fmt.Fprintf(&b, "%s=%q", name, l[name])
 	}
-	b.WriteByte('}')
-	return b.String()
+	slices.Sort(names)
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = strconv.AppendQuote(append(append(b, name...), '='), l[name])
+	}
+	return string(append(b, '}'))
 }
 
 // Alert is one thing that is wrong, in Prometheus' data model. Its identity is

@@ -126,12 +126,18 @@ type Event struct {
 func (e Event) Sum() string {
 	e.Hash = ""
 	e.At = e.At.UTC()
-	b, err := json.Marshal(e)
-	if err != nil { // only Data could fail, and it was JSON when it was stored
-		b = fmt.Append(nil, e.Incident, e.Seq, e.At, e.Kind, e.Actor, e.Via, e.Text, e.Prev, string(e.Data))
+	var room [1024]byte
+	p := plain{b: room[:0]}.event(e)
+	if !p.ok {
+		var err error
+		if p.b, err = json.Marshal(e); err != nil { // only Data could fail, and it was JSON when it was stored
+			p.b = fmt.Append(nil, e.Incident, e.Seq, e.At, e.Kind, e.Actor, e.Via, e.Text, e.Prev, string(e.Data))
+		}
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+	sum := sha256.Sum256(p.b)
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // Record makes e the next event of the incident: it gets the next number and

@@ -1,7 +1,11 @@
 package watchbill_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +31,74 @@ func TestIncidentID(t *testing.T) {
 		_, err := watchbill.ParseIncidentID(bad)
 		require.Error(t, err, bad)
 	}
+}
+
+// An event's hash is of what encoding/json makes of it, whatever is in it: chains
+// that were written before, and by others, verify.
+func TestEventSumIsOfItsJSON(t *testing.T) {
+	t.Parallel()
+	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ -~]{0,80}`), rapid.SampledFrom([]string{"", `{job="db"} <b> & "c:\\d"`, "…", "\x7f\x00\n", "\xff", "\u2028"}))
+	rapid.Check(t, func(t *rapid.T) {
+		e := watchbill.Event{
+			Incident: watchbill.IncidentID(rapid.Int64().Draw(t, "incident")), Seq: rapid.Int64().Draw(t, "seq"),
+			At:   time.Unix(rapid.Int64Range(-1<<37, 1<<38).Draw(t, "at"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")),
+			Kind: watchbill.EventKind(text.Draw(t, "kind")), Actor: text.Draw(t, "actor"), Via: text.Draw(t, "via"),
+			Text: text.Draw(t, "text"), Prev: text.Draw(t, "prev"), Hash: "not part of it",
+		}
+		if rapid.Bool().Draw(t, "data") {
+			e.Data = json.RawMessage(`{"a": "<b>"}`)
+		}
+		plain := e
+		plain.Hash, plain.At = "", e.At.UTC()
+		b, err := json.Marshal(plain)
+		if err != nil {
+			return // a year that JSON cannot have
+		}
+		sum := sha256.Sum256(b)
+		require.Equal(t, hex.EncodeToString(sum[:]), e.Sum(), string(b))
+	})
+}
+
+// An alert's fast encoding is encoding/json's, whatever is in it.
+func TestAlertJSON(t *testing.T) {
+	t.Parallel()
+	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ -~]{0,40}`), rapid.SampledFrom([]string{"", `"\\"`, "<", "…", "\x7f", "\xff"}))
+	plain := rapid.StringMatching(`[ -;=?-~]{0,40}`)
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.SampledFrom([]*rapid.Generator[string]{text, plain, plain}).Draw(t, "kind")
+		at := func(name string) time.Time {
+			zone := time.FixedZone("", rapid.SampledFrom([]int{0, 3600, -34200, 7, 90000}).Draw(t, "zone"))
+			return time.Unix(rapid.Int64Range(-1<<37, 1<<38).Draw(t, name), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).In(zone)
+		}
+		labels := rapid.OneOf(rapid.Just(map[string]string(nil)), rapid.MapOfN(text, text, 0, 5))
+		a := watchbill.Alert{
+			Labels: labels.Draw(t, "labels"), Annotations: labels.Draw(t, "annotations"), StartsAt: at("start"), EndsAt: at("end"), UpdatedAt: at("update"),
+			GeneratorURL: text.Draw(t, "link"), Source: text.Draw(t, "source"),
+		}
+		want, wrong := json.Marshal(a)
+		got, err := a.JSON()
+		if wrong != nil {
+			require.EqualError(t, err, wrong.Error())
+			return
+		}
+		require.NoError(t, err)
+		require.Equal(t, string(want), got)
+	})
+	// A field that somebody adds must be written too.
+	require.Equal(t, 7, reflect.TypeFor[watchbill.Alert]().NumField())
+	require.Equal(t, 10, reflect.TypeFor[watchbill.Event]().NumField())
+}
+
+func TestLabelsText(t *testing.T) {
+	t.Parallel()
+	l := watchbill.Labels{"job": `d"b`, "alertname": "A", "severity": "page"}
+	require.Equal(t, `{alertname="A", job="d\"b", severity="page"}`, l.String())
+	require.Equal(t, `{job="d\"b"}`, l.Text(func(name, _ string) bool { return name == "job" }))
+	require.Equal(t, `{}`, watchbill.Labels{}.String())
+	rapid.Check(t, func(t *rapid.T) {
+		value := rapid.String().Draw(t, "value")
+		require.Equal(t, fmt.Sprintf("{a=%q}", value), watchbill.Labels{"a": value}.String())
+	})
 }
 
 func TestSeverityText(t *testing.T) {

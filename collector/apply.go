@@ -28,6 +28,7 @@ type prepared struct {
 	files       []string
 	groups      map[string]*rulefmt.RuleGroups
 	local       map[string]bool // rule files that are evaluated here in any case
+	generated   map[string]bool // rule files made from service targets
 	retention   time.Duration
 	externalURL *url.URL
 	self        bool
@@ -42,7 +43,7 @@ type prepared struct {
 
 // prepare checks everything about a configuration without touching anything.
 func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, error) {
-	p := prepared{sources: cfg.Sources, self: cfg.Self, probes: cfg.Probes, query: cfg.Query.withDefaults(), retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}, local: map[string]bool{}}
+	p := prepared{sources: cfg.Sources, self: cfg.Self, probes: cfg.Probes, query: cfg.Query.withDefaults(), retention: cfg.Retention, groups: map[string]*rulefmt.RuleGroups{}, local: map[string]bool{}, generated: map[string]bool{}}
 	if p.retention <= 0 {
 		p.retention = defaultRetention
 	}
@@ -83,7 +84,7 @@ func prepare(cfg Config, httpOpts []config_util.HTTPClientOption) (prepared, err
 		}
 		if groups != nil {
 			p.files = append(p.files, f.Name)
-			p.local[f.Name] = f.here()
+			p.local[f.Name], p.generated[f.Name] = f.here(), f.Generated
 			p.groups[f.Name] = &rulefmt.RuleGroups{Groups: schedule(groups.Groups, every)}
 		}
 	}
@@ -185,6 +186,7 @@ func (c *Collector) apply(p prepared) error {
 	c.limits.set(p.limits.SeriesPerJob)
 	c.jobs.set(context.Background(), p.scrapes, time.Now())
 	c.selfOn.Store(p.self)
+	c.generated.Store(&p.generated)
 	c.selfEvery.Store(int64(global.ScrapeInterval))
 	c.offset.Store(int64(global.RuleQueryOffset))
 	c.sender.origin.Store(&origin{externalURL: p.externalURL.String(), labels: global.ExternalLabels.Map()})

@@ -52,6 +52,10 @@ type RuleFile struct {
 	Watch bool
 	// Here has the rules evaluated over the series here, also with Config.Server.
 	Here bool
+	// Generated is set for one of possibly thousands of files, each made from a
+	// service target. Of what the process tells about each of their groups,
+	// Config.Self keeps how often evaluating failed.
+	Generated bool
 }
 
 // QueryConfig bounds what the query API may use. What is zero has its default.

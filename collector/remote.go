@@ -360,8 +360,16 @@ func (r *remote) query(ctx context.Context, expr string, at time.Time) (promql.V
 // firing: without this its alerts would end by themselves after some minutes,
 // though nobody knows that all is well.
 func (c *Collector) evaluate(ctx context.Context, g *rules.Group, at time.Time) {
-	if !c.loader.here(g.File()) {
+	local := c.loader.here(g.File())
+	if !local {
 		ctx = context.WithValue(ctx, evaluating{}, true)
+	}
+	// What waits for another server takes no turn from what is evaluated here.
+	if local || c.remote.now.Load() == nil {
+		if !c.turns.take(ctx) {
+			return // we are stopping
+		}
+		defer c.turns.done()
 	}
 	rules.DefaultEvalIterationFunc(ctx, g, at)
 	for _, r := range g.AlertingRules() {

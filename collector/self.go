@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -17,6 +20,9 @@ import (
 // SelfJob is the value of the labels job and instance of the process' own
 // metrics.
 const SelfJob = "watchbill"
+
+// ruleFailures counts the evaluations of each rule group that failed.
+const ruleFailures = "prometheus_rule_evaluation_failures_total"
 
 // self appends the process' own metrics to the series, as a scrape of itself
 // would, without a network and without a token.
@@ -79,12 +85,36 @@ func (s *self) gather(ts model.Time) (model.Vector, error) {
 		return nil, nil
 	}
 	families, err := s.from.Gather()
+	s.thin(families)
 	samples, xerr := expfmt.ExtractSamples(&expfmt.DecodeOptions{Timestamp: ts}, families...)
 	up := model.SampleValue(1)
 	if err = errors.Join(err, xerr); err != nil {
 		samples, up = nil, 0
 	}
 	return append(samples, &model.Sample{Metric: model.Metric{model.MetricNameLabel: "up"}, Value: up}), err
+}
+
+// thin leaves out what is told about each group of generated rules, but for how
+// often evaluating failed.
+func (s *self) thin(families []*dto.MetricFamily) {
+	generated := *s.c.generated.Load()
+	if len(generated) == 0 {
+		return
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "prometheus_rule_") || f.GetName() == ruleFailures {
+			continue
+		}
+		f.Metric = slices.DeleteFunc(f.Metric, func(m *dto.Metric) bool {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "rule_group" {
+					file, _, _ := strings.Cut(l.GetValue(), ";")
+					return generated[file]
+				}
+			}
+			return false
+		})
+	}
 }
 
 // selfLabels are the labels of a series, with the job and the instance of a

@@ -82,3 +82,34 @@ func TestOwnMetricsAreKept(t *testing.T) {
 		require.NoError(t, <-done)
 	})
 }
+
+// What is told about each group is kept of the rules that people wrote, and of
+// generated ones only how often they failed.
+func TestOwnMetricsOfGeneratedRulesAreThin(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewRegistry()
+		rule := []byte("groups: [{name: g, rules: [{record: one, expr: '1'}]}]")
+		c, err := collector.New(collector.Config{
+			Self: true, Prometheus: []byte("global: {scrape_interval: 10s, evaluation_interval: 10s}\n"),
+			Rules: []collector.RuleFile{{Name: "written", Content: rule}, {Name: "made", Content: rule, Generated: true}},
+		}, collector.Options{Dir: dir, Notify: newInbox().notify, Self: reg, Registerer: reg})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		time.Sleep(25 * time.Second)
+		names := func(file string) (out []string) {
+			all, err := c.Query(t.Context(), `{rule_group="`+file+`;g"}`, time.Now())
+			require.NoError(t, err)
+			for _, s := range all {
+				out = append(out, s.Labels["__name__"])
+			}
+			return out
+		}
+		require.Equal(t, []string{"prometheus_rule_evaluation_failures_total"}, names("made"))
+		require.Subset(t, names("written"), []string{"prometheus_rule_evaluation_failures_total", "prometheus_rule_evaluations_total", "prometheus_rule_group_last_duration_seconds"})
+		cancel()
+		require.NoError(t, <-done)
+	})
+}

@@ -111,6 +111,9 @@ func Title(a watchbill.Alert) string {
 		}
 	}
 	title = strings.Join(strings.Fields(title), " ")
+	if len(title) <= 100 { // bytes, of which no string has fewer than characters
+		return title
+	}
 	if r := []rune(title); len(r) > 100 {
 		title = string(r[:99]) + "…"
 	}
@@ -173,16 +176,11 @@ func (l *Life) Join(now time.Time, inc watchbill.Incident, a watchbill.Alert, se
 // differing names an alert by what sets it apart from the one that the incident
 // shows.
 func differing(a watchbill.Alert, inc watchbill.Incident) string {
-	own := watchbill.Labels{}
-	for name, value := range a.Labels {
-		if name != "alertname" && inc.Labels[name] != value {
-			own[name] = value
-		}
-	}
-	if len(own) == 0 {
+	own := a.Labels.Text(func(name, value string) bool { return name != "alertname" && inc.Labels[name] != value })
+	if own == "{}" {
 		return a.Name()
 	}
-	return a.Name() + " " + own.String()
+	return a.Name() + " " + own
 }
 
 // AlertEnded records that an alert of the incident ended, with the number that

@@ -14,6 +14,11 @@ import (
 
 // alertRules are the alerts of a target.
 func (p plan) alertRules() []rulefmt.Rule {
+	return slices.Concat(p.tierAlerts(), p.stateAlerts(), p.recordedAlerts())
+}
+
+// tierAlerts are the alerts on burn rates.
+func (p plan) tierAlerts() []rulefmt.Rule {
 	var rules []rulefmt.Rule
 	for _, t := range p.tiers {
 		labels := merge(p.alertLabels(t.name, t.severity), t.burn.Labels)
@@ -28,10 +33,12 @@ func (p plan) alertRules() []rulefmt.Rule {
 			Annotations: merge(p.annotate(t.severity, p.tierTexts(t)), t.burn.Annotations),
 		})
 	}
-	rules = append(rules, p.stateAlerts()...)
-	rules = append(rules, p.noData()...)
-	rules = append(rules, p.outOfRange()...)
-	return append(rules, p.policyAlerts()...)
+	return rules
+}
+
+// recordedAlerts are the other alerts that read what was recorded.
+func (p plan) recordedAlerts() []rulefmt.Rule {
+	return slices.Concat(p.noData(), p.outOfRange(), p.policyAlerts())
 }
 
 // burning is the condition of a tier.

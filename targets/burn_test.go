@@ -72,7 +72,7 @@ func newWorld(t *testing.T, f targets.File) *world {
 		}
 	}
 	// Recordings before alerts, as their groups run at the same instants here.
-	order := []string{"sloth-slo-slic", "sloth-slo-sli-", "sloth-slo-peri", "sloth-slo-meta", "sloth-slo-aler"}
+	order := []string{"sloth-slo-slic", "sloth-slo-rule", "sloth-slo-peri", "sloth-slo-aler"}
 	slices.SortStableFunc(w.groups, func(a, b *rules.Group) int {
 		return slices.Index(order, a.Name()[:14]) - slices.Index(order, b.Name()[:14])
 	})

@@ -15,6 +15,9 @@ type Config struct {
 	// Retention of the series, to refuse a period that could never be
 	// measured. Zero does not check.
 	Retention time.Duration
+	// Remote has the alerts evaluated apart from what they read: on a server that
+	// does not answer, recording takes long, and no alert may wait for it.
+	Remote bool
 	// Maintenance is when something is worked on.
 	Maintenance []Maintenance
 }

@@ -108,7 +108,7 @@ func (s *story) play(phases ...phase) (fired, ended time.Duration) {
 func (s *story) evaluate(slices, all bool) {
 	records := "sloth-slo-slices"
 	if s.groups[0].Name()[:len(records)] != records { // they are recorded with the ratios
-		records = "sloth-slo-sli-re"
+		records = "sloth-slo-rules"
 	}
 	for _, g := range s.groups {
 		if of := s.every > 0 && strings.HasPrefix(g.Name(), records); of && slices || !of && all {

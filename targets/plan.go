@@ -18,6 +18,8 @@ type plan struct {
 	every time.Duration
 	// excluded is set if maintenance may be taken out of the budget.
 	excluded bool
+	// remote is set if recording may have to wait for another server.
+	remote bool
 	// id are the labels that every series and alert of the target has, and
 	// filter the same as a selector.
 	id     map[string]string
@@ -26,7 +28,7 @@ type plan struct {
 
 // plan chooses the windows of a target and drops the tiers that cannot fire.
 func (g *generator) plan(t Target) (plan, bool) {
-	p := plan{Target: t}
+	p := plan{Target: t, remote: g.cfg.Remote}
 	period := g.cfg.period(t)
 	w, ok := g.catalogues[period]
 	if !ok {

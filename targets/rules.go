@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -103,8 +104,10 @@ func (g *generator) file(p plan) (File, bool) {
 	return File{Name: "targets/" + p.ID, Content: b.Bytes()}, len(errs) == 0
 }
 
-// groups are the rule groups of a target, in the order in which their rules
-// read each other.
+// groups are the rule groups of a target. What is computed as often as the
+// windows are recorded is one group, in the order in which the rules read each
+// other: an alert is evaluated right after what it reads was recorded, not
+// somewhere between two recordings.
 func (p plan) groups() ([]rulefmt.RuleGroup, error) {
 	base, err := p.baseRules()
 	if err != nil {
@@ -124,11 +127,14 @@ func (p plan) groups() ([]rulefmt.RuleGroup, error) {
 	if p.every == interval {
 		base, windows = nil, append(base, windows...)
 	}
+	rules, often := append(windows, p.metaRules()...), p.alertRules()
+	if !p.remote {
+		rules, often = slices.Concat(rules, p.tierAlerts(), p.recordedAlerts()), p.stateAlerts()
+	}
 	add("slices-recordings", p.every, base)
-	add("sli-recordings", interval, windows)
+	add("rules", interval, rules)
 	add("period-recordings", p.slow(), p.periodRules())
-	add("meta-recordings", interval, p.metaRules())
-	add("alerts", 0, p.alertRules())
+	add("alerts", 0, often)
 	return out, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestRulesGolden(t *testing.T) {
 		require.Empty(t, problems, name)
 		require.Len(t, files, 1)
 		require.Equal(t, "targets/"+ts[0].ID, files[0].Name)
-		require.Len(t, groups(t, files[0]), 4)
+		require.Len(t, groups(t, files[0]), 2)
 		golden(t, name+".rules.golden", string(files[0].Content))
 	}
 }
@@ -282,7 +283,45 @@ func TestDisabledAlerts(t *testing.T) {
 	x.Alerting.Ticket.Disable = true
 	files, _ = targets.Rules(targets.Config{Targets: []targets.Target{x}})
 	require.Empty(t, alerts(t, files[0]))
-	require.Len(t, groups(t, files[0]), 3)
+	require.Len(t, groups(t, files[0]), 2)
+}
+
+// TestAlertsFollowWhatTheyRead holds where alerts are evaluated: right after what
+// they read was recorded, often if they read what was scraped, and apart from
+// recordings that may wait for another server.
+func TestAlertsFollowWhatTheyRead(t *testing.T) {
+	t.Parallel()
+	places := func(cfg targets.Config) (names []string) {
+		files, problems := targets.Rules(cfg)
+		require.Empty(t, problems)
+		for _, g := range groups(t, files[0]) {
+			recordsAfter := false
+			for _, r := range slices.Backward(g.Rules) {
+				if r.Alert == "" {
+					recordsAfter = true
+					continue
+				}
+				require.False(t, recordsAfter, "%s comes before what is recorded in %s", r.Labels["st_tier"], g.Name)
+				names = append(names, strings.TrimPrefix(g.Name, "sloth-slo-")+" "+g.Interval.String()+" "+r.Labels["st_tier"])
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	ts := []targets.Target{target("99.9")}
+	require.Equal(t, []string{
+		"rules-shop-ok 30s no_data", "rules-shop-ok 30s out_of_range", "rules-shop-ok 30s page_fast",
+		"rules-shop-ok 30s page_slow", "rules-shop-ok 30s ticket_fast", "rules-shop-ok 30s ticket_slow",
+	}, places(targets.Config{Targets: ts}))
+	require.Equal(t, []string{
+		"alerts-shop-ok 0s no_data", "alerts-shop-ok 0s out_of_range", "alerts-shop-ok 0s page_fast",
+		"alerts-shop-ok 0s page_slow", "alerts-shop-ok 0s ticket_fast", "alerts-shop-ok 0s ticket_slow",
+	}, places(targets.Config{Targets: ts, Remote: true}))
+	kinds, _ := parse(t, "example/kinds.yaml")
+	kinds = slices.DeleteFunc(kinds, func(x targets.Target) bool { return x.Name != "certificate" })
+	require.Equal(t, []string{
+		"alerts-" + kinds[0].ID + " 0s page", "alerts-" + kinds[0].ID + " 0s ticket", "rules-" + kinds[0].ID + " 30s no_data",
+	}, places(targets.Config{Targets: kinds}))
 }
 
 func TestDescriptionIsNotATemplate(t *testing.T) {

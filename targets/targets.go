@@ -22,8 +22,8 @@
 //
 // # Output
 //
-// [Rules] gives one rule file per target, with the group names, series and
-// labels that Sloth gives, so that dashboards made for Sloth work:
+// [Rules] gives one rule file per target, with the series and labels that Sloth
+// gives, so that dashboards made for Sloth work:
 //
 //	slo:sli_error:ratio_rate<w>        the error ratio over each window
 //	slo:objective:ratio, slo:error_budget:ratio, slo:time_period:days
@@ -46,6 +46,10 @@
 // than everything else the daemon does.
 //
 // # Alerts
+//
+// An alert that reads what was recorded is evaluated in the same group, right
+// after it; only those that read what was scraped are a group of their own,
+// without an interval, so that they can be evaluated more often.
 //
 // Each tier is an alert of its own, all with the alertname of the target:
 //

@@ -14,14 +14,13 @@ import (
 	"watchbill/internal/daemon"
 )
 
-// collectAt is GOGC where the environment has none. The series take most of the
-// memory and live long; collecting twice as often as usual costs a percent of a
-// processor and saves a quarter of the memory.
-const collectAt = 50
+// profileLength is how long the use of the processors is looked at.
+const profileLength = 30 * time.Second
 
 func (a *app) serve() *cobra.Command {
 	level := slog.LevelInfo
 	stopTimers := time.Duration(0)
+	profiles := ""
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the daemon until it is told to stop",
@@ -33,17 +32,24 @@ func (a *app) serve() *cobra.Command {
 		Args:    args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if a.getenv("GOGC") == "" {
-				debug.SetGCPercent(collectAt)
+				go tuneCollection(c.Context())
 			}
 			logger := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 			d, err := daemon.New(c.Context(), daemon.Options{Load: a.load, Logger: logger, Terminal: a.stdout, Version: buildVersion(), StopTimersAfter: stopTimers})
 			if err != nil {
 				return err
 			}
+			if profiles != "" {
+				asked := make(chan os.Signal, 1)
+				signal.Notify(asked, profileSignal)
+				defer signal.Stop(asked)
+				go profiler{dir: profiles, length: profileLength, logger: logger}.run(c.Context(), asked)
+			}
 			return serve(c.Context(), d)
 		},
 	}
 	c.Flags().TextVar(&level, "log-level", level, "the least `LEVEL` that is logged: debug, info, warn or error")
+	c.Flags().StringVar(&profiles, "profiles", "", "write Go profiles of heap, goroutines and 30 seconds of CPU into the folder `DIR` on SIGUSR1")
 	c.Flags().DurationVar(&stopTimers, "debug-stop-timers-after", 0, "stop the loop that fires timers after a `TIME`, to see the alarm speak")
 	_ = c.Flags().MarkHidden("debug-stop-timers-after") // it fails only for a flag that is not there
 	return c

@@ -130,7 +130,8 @@ func (p *Prober) serveOwn(w http.ResponseWriter, r *http.Request) {
 				if !res.success {
 					p.logger.DebugContext(r.Context(), "probe failed", "probe", t.Name, "log", res.log.String())
 				}
-				promhttp.HandlerFor(prometheus.Gatherers{res.metrics, seen}, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+				// Nothing is gained by compressing what never leaves the process.
+				promhttp.HandlerFor(prometheus.Gatherers{res.metrics, seen}, promhttp.HandlerOpts{DisableCompression: true}).ServeHTTP(w, r)
 				return
 			}
 		}

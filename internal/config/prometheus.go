@@ -157,6 +157,7 @@ func (b *builder) ruleProblem(src *source, p collector.Problem) {
 // targetFiles reads the service targets and makes their rules.
 func (b *builder) targetFiles() {
 	c := &b.cfg.Targets
+	c.Remote = b.cfg.Collector.Server.URL != nil
 	for _, pattern := range b.file.Targets {
 		for _, path := range b.glob(pattern) {
 			content, err := b.read(path)
@@ -190,7 +191,7 @@ func (b *builder) targetFiles() {
 	files, problems := targets.Rules(*c)
 	b.targetProblems(problems)
 	for _, f := range files {
-		b.cfg.Collector.Rules = append(b.cfg.Collector.Rules, collector.RuleFile{Name: f.Name, Content: f.Content})
+		b.cfg.Collector.Rules = append(b.cfg.Collector.Rules, collector.RuleFile{Name: f.Name, Content: f.Content, Generated: true})
 	}
 }
 

@@ -169,6 +169,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the collector: %w", err)
 	}
+	// The collector has read the rules; nobody needs their text any more.
+	kept := *cfg
+	kept.Collector.Rules, d.fixed = nil, &kept
 	// The lock on the series' folder, which the collector holds now, makes this the
 	// only daemon on this store: what a dead one was sending is sent again at once.
 	if err = errors.Join(d.releaseLeases(ctx), d.tellHeld(ctx)); err != nil {

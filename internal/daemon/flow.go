@@ -26,6 +26,7 @@ type flow struct {
 	look   atomic.Int64     // when the timers next look, in Unix nanoseconds; 0: now
 	seen   *seen
 	known  *known
+	muting silences
 	logger *slog.Logger
 	stats  *stats
 	health health
@@ -39,7 +40,7 @@ type work struct {
 	seen     *seen
 	known    *known
 	now      time.Time
-	silences *router.Silences
+	silences *silenced
 	ledger   ledger
 
 	responses *responses
@@ -50,25 +51,28 @@ type work struct {
 // update runs fn in a transaction. Whoever waits for due rows is woken after
 // the commit.
 func (f *flow) update(ctx context.Context, fn func(*work) error) error {
-	return f.commit(ctx, f.store.Update, fn)
+	return f.commit(ctx, f.store.Update, f.now(), fn)
 }
 
+// moment is an instant under one configuration.
+type moment struct {
+	*rooms
+	now time.Time
+}
+
+func (f *flow) now() moment { return moment{f.rooms.Load(), time.Now().UTC()} }
+
 // commit is update through one of the store's queues.
-func (f *flow) commit(ctx context.Context, through func(context.Context, func(*store.Tx) error) error, fn func(*work) error) error {
-	rooms, now := f.rooms.Load(), time.Now().UTC()
+func (f *flow) commit(ctx context.Context, through func(context.Context, func(*store.Tx) error) error, m moment, fn func(*work) error) error {
 	begun := time.Now()
 	var news store.News
 	self := false
 	err := through(ctx, func(tx *store.Tx) error {
-		all, err := tx.Silences(now)
+		silences, err := f.muting.at(tx, m.now)
 		if err != nil {
 			return err
 		}
-		silences, err := router.NewSilences(all)
-		if err != nil {
-			return err
-		}
-		w := &work{rooms: rooms, tx: tx, seen: f.seen, known: f.known, now: now, silences: silences, ledger: newLedger(), responses: f.stats.responses}
+		w := &work{rooms: m.rooms, tx: tx, seen: f.seen, known: f.known, now: m.now, silences: silences, ledger: newLedger(), responses: f.stats.responses}
 		if err := fn(w); err != nil {
 			return err
 		}
@@ -91,24 +95,19 @@ func (f *flow) commit(ctx context.Context, through func(context.Context, func(*s
 
 // Receive takes alerts in. It returns nil once what they changed is on disk.
 func (f *flow) Receive(ctx context.Context, source string, alerts []watchbill.Alert) error {
-	news := f.seen.news(alerts, time.Now(), f.rooms.Load().router.ResolveTimeout())
+	m := f.now()
+	news := f.seen.news(alerts, m.now, m.router.ResolveTimeout())
 	if len(news) == 0 {
 		f.stats.received.Add(float64(len(alerts)))
 		return nil
 	}
-	if err := f.store.Room(); err != nil {
-		f.rejected(err, len(news))
-		return err
+	err := f.store.Room()
+	if err == nil {
+		err = m.prepare(news, source, m.now, f.muting.last.Load())
 	}
-	err := f.commit(ctx, f.store.UpdateBulk, func(w *work) error {
-		for _, a := range news {
-			a.Source = source
-			if err := w.receive(a); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	if err == nil {
+		err = f.commit(ctx, f.store.UpdateBulk, m, func(w *work) error { return w.receiveAll(news) })
+	}
 	if err != nil {
 		f.rejected(err, len(news))
 		return err
@@ -126,14 +125,37 @@ func (f *flow) rejected(err error, n int) {
 	f.stats.rejected.WithLabelValues(string(code)).Add(float64(n))
 }
 
+// receiveAll takes the alerts of a request in.
+func (w *work) receiveAll(news []arrival) error {
+	fps := make([]watchbill.Fingerprint, len(news))
+	for i := range news {
+		fps[i] = news[i].fp
+	}
+	if err := w.tx.Fetch(fps); err != nil {
+		return err
+	}
+	for i := range news {
+		if err := w.receive(&news[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // receive takes one alert in: it ends, goes on, or begins.
-func (w *work) receive(a watchbill.Alert) error {
-	old, known, err := w.tx.Alert(a.Fingerprint())
+func (w *work) receive(n *arrival) error {
+	old, known, err := w.tx.Alert(n.fp)
 	if err != nil {
 		return err
 	}
 	firing := known && !old.Ended
-	a = w.complete(a, old, firing)
+	if n.begins != nil && !firing {
+		return w.beginPrepared(n)
+	}
+	a := complete(n.alert, w.now, w.router.ResolveTimeout())
+	if firing && old.StartsAt.Before(a.StartsAt) {
+		a.StartsAt = old.StartsAt
+	}
 	switch {
 	case a.Resolved(w.now) && !firing:
 		return nil // it was never here, or its end was recorded
@@ -150,21 +172,17 @@ func (w *work) receive(a watchbill.Alert) error {
 }
 
 // complete fills in what a source may leave out, with Alertmanager's meaning: no
-// start is now, no end is the resolve timeout from now, and an alert that goes
-// on keeps its first start.
-func (w *work) complete(a watchbill.Alert, old store.AlertRow, firing bool) watchbill.Alert {
-	a.UpdatedAt = w.now
+// start is now, and no end is the resolve timeout from now.
+func complete(a watchbill.Alert, now time.Time, resolveTimeout time.Duration) watchbill.Alert {
+	a.UpdatedAt = now
 	if a.StartsAt.IsZero() {
-		a.StartsAt = w.now
-		if !a.EndsAt.IsZero() && a.EndsAt.Before(w.now) {
+		a.StartsAt = now
+		if !a.EndsAt.IsZero() && a.EndsAt.Before(now) {
 			a.StartsAt = a.EndsAt
 		}
 	}
-	if firing && old.StartsAt.Before(a.StartsAt) {
-		a.StartsAt = old.StartsAt
-	}
 	if a.EndsAt.IsZero() {
-		a.EndsAt = w.now.Add(w.router.ResolveTimeout())
+		a.EndsAt = now.Add(resolveTimeout)
 	}
 	return a
 }
@@ -197,6 +215,20 @@ func (w *work) begin(row store.AlertRow) error {
 	if err != nil {
 		return err
 	}
+	return w.begun(row, v)
+}
+
+// beginPrepared is begin for an alert about which all was worked out before, if
+// nobody has changed the silences since.
+func (w *work) beginPrepared(n *arrival) error {
+	if n.under != w.silences {
+		return w.begin(n.begins.Row())
+	}
+	return w.begun(n.begins.Row(), n.verdict)
+}
+
+// begun acts on the verdict about an alert that begins.
+func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 	if row.Source == selfSource {
 		return w.openSelfTest(row, v)
 	}
@@ -247,7 +279,7 @@ func recheckAt(v router.Verdict, now time.Time) time.Time {
 }
 
 func (w *work) decide(a watchbill.Alert) (router.Verdict, error) {
-	in := router.Input{Alert: a, Now: w.now, Silences: w.silences}
+	in := router.Input{Alert: a, Now: w.now, Silences: w.silences.set}
 	if w.router.NeedsActive(a) {
 		active, err := w.tx.ActiveAlerts()
 		if err != nil {

@@ -148,6 +148,52 @@ func TestASilencedAlertPagesWhenTheSilenceEnds(t *testing.T) {
 	})
 }
 
+// What was worked out about alerts before counts no more once somebody makes or
+// ends a silence.
+func TestASilenceCountsAtOnce(t *testing.T) {
+	t.Parallel()
+	play(t, func(t *testing.T, s *scene) {
+		s.post(other(), 10*time.Hour) // the silences have been read
+		id := s.silence(time.Hour, "service", "db")
+		s.post(disk(), 10*time.Hour)
+		require.Len(t, s.incidents(), 1)
+		require.NoError(t, s.As("ana").ExpireSilence(s.t.Context(), id))
+		second := disk()
+		second["instance"] = "db-2"
+		s.post(second, 10*time.Hour)
+		require.Len(t, s.incidents(), 2)
+		s.silence(time.Hour, "alertname", "QueueFull")
+		s.sleep(2 * time.Hour) // it ends by itself
+		third := other()
+		third["instance"] = "queue-2"
+		s.post(third, 10*time.Hour)
+		v := show(t, s.frank, 1)
+		require.Len(t, v.Alerts, 2)
+	})
+}
+
+// One request may say several things about one alert; the last one counts.
+func TestARequestThatRepeatsAnAlert(t *testing.T) {
+	t.Parallel()
+	play(t, func(t *testing.T, s *scene) {
+		fires := watchbill.Alert{Labels: disk(), EndsAt: time.Now().Add(time.Hour)}
+		ended := watchbill.Alert{Labels: disk(), EndsAt: time.Now().Add(-time.Second)}
+		third := watchbill.Alert{Labels: other(), EndsAt: time.Now().Add(time.Hour)}
+		require.NoError(t, s.frank.PostAlerts(t.Context(), []watchbill.Alert{fires, third, fires, ended}))
+		synctest.Wait()
+		all := s.incidents()
+		require.Len(t, all, 2)
+		require.Equal(t, watchbill.StateOpen, all[0].State)
+		require.Equal(t, watchbill.StateResolved, all[1].State)
+		require.NoError(t, s.frank.PostAlerts(t.Context(), []watchbill.Alert{ended, fires}))
+		synctest.Wait()
+		all = s.incidents()
+		require.Len(t, all, 2)
+		require.Equal(t, watchbill.StateOpen, all[1].State)
+		require.Equal(t, 2, all[1].Generation)
+	})
+}
+
 func TestASilenceHoldsAnOpenIncident(t *testing.T) {
 	t.Parallel()
 	play(t, func(t *testing.T, s *scene) {

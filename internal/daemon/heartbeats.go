@@ -142,7 +142,7 @@ func (b *heartbeats) Ping(ctx context.Context, p web.PingRequest) error {
 // hear takes one ping each of some heartbeats in, in one transaction.
 func (b *heartbeats) hear(ctx context.Context, pings map[string]heartbeat.Ping, body []byte) error {
 	set := b.set.Load()
-	err := b.flow.commit(ctx, b.flow.store.UpdateBulk, func(w *work) error {
+	err := b.flow.commit(ctx, b.flow.store.UpdateBulk, b.flow.now(), func(w *work) error {
 		for name, p := range pings {
 			rec, err := record(w, name)
 			if err != nil {
@@ -241,7 +241,7 @@ func (w *work) judge(h heartbeat.Heartbeat, r heartbeat.Record, evidence []byte)
 		a := heartbeat.Alert(h, r, v, said)
 		a.EndsAt, a.Source = w.now.Add(heartbeatHold), heartbeatSource
 		r.Raised, r.Until = a.Labels, a.EndsAt
-		if err := w.receive(a); err != nil {
+		if err := w.receive(arriving(a)); err != nil {
 			return err
 		}
 	}
@@ -260,9 +260,9 @@ func (w *work) judge(h heartbeat.Heartbeat, r heartbeat.Record, evidence []byte)
 
 // unraise ends the alert of a heartbeat.
 func (w *work) unraise(name string, raised watchbill.Labels) error {
-	return w.receive(watchbill.Alert{
+	return w.receive(arriving(watchbill.Alert{
 		Labels: raised, Annotations: watchbill.Labels{"summary": name + " is well again"}, EndsAt: w.now, Source: heartbeatSource,
-	})
+	}))
 }
 
 // run notices absence until ctx ends.

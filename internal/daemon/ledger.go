@@ -72,8 +72,12 @@ func (w *work) save(inc *watchbill.Incident, events ...watchbill.Event) error {
 		}
 		w.ledger.dirty = append(w.ledger.dirty, inc.ID)
 	}
-	kept := *inc
-	w.ledger.byID[inc.ID] = &kept
+	kept := w.ledger.byID[inc.ID]
+	if kept == nil {
+		kept = &watchbill.Incident{}
+		w.ledger.byID[inc.ID] = kept
+	}
+	*kept = *inc
 	w.ledger.byKey[inc.Key] = inc.ID
 	return nil
 }

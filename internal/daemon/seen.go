@@ -55,19 +55,20 @@ func (s *seen) note(tx *store.Tx, row store.AlertRow) {
 }
 
 // news returns the alerts of a request that may change something.
-func (s *seen) news(alerts []watchbill.Alert, now time.Time, resolveTimeout time.Duration) []watchbill.Alert {
-	var news []watchbill.Alert
+func (s *seen) news(alerts []watchbill.Alert, now time.Time, resolveTimeout time.Duration) []arrival {
+	var news []arrival
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for i, a := range alerts {
 		if a.EndsAt.IsZero() {
 			a.EndsAt = now.Add(resolveTimeout)
 		}
-		old, known := s.m[a.Fingerprint()]
+		fp := a.Fingerprint()
+		old, known := s.m[fp]
 		if known && !a.Resolved(now) && old.covers(s.sighting(a), now) {
 			continue
 		}
-		news = append(news, alerts[i])
+		news = append(news, arrival{alert: alerts[i], fp: fp, known: known})
 	}
 	return news
 }

@@ -65,7 +65,7 @@ func (f *flow) selfTest(ctx context.Context) error {
 			return err
 		}
 		w.selfGeneration = generation
-		return w.receive(a)
+		return w.receive(arriving(a))
 	})
 	if err != nil {
 		return fmt.Errorf("take it in: %w", err)

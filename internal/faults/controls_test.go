@@ -33,7 +33,10 @@ var controls = []control{
 		edits: []edit{{
 			"internal/daemon/daemon.go", `Receive:\s+d\.heartbeats\.receive,`,
 			`Receive: func(ctx context.Context, source string, alerts []watchbill.Alert) error {
-				go d.heartbeats.receive(context.WithoutCancel(ctx), source, alerts)
+				go func() {
+					time.Sleep(20 * time.Millisecond) // so that every death finds some of them
+					d.heartbeats.receive(context.WithoutCancel(ctx), source, alerts)
+				}()
 				return nil
 			},`,
 		}},
@@ -81,11 +84,16 @@ var controls = []control{
 			if err != nil {
 				return err
 			}
+			time.Sleep(20 * time.Millisecond) // so that every death finds some of them
 			err = f.update(ctx, func(w *work) error {`,
 		}},
 		scenario: "crash matrix", invariant: "I2",
 	},
 }
+
+// controlEnv is set where a scenario is played on a control, which breaks soon or
+// is found wanting soon.
+const controlEnv = "WATCHBILL_FAULTS_CONTROL"
 
 // TestNegativeControls breaks one promise at a time in a copy of the source,
 // plays the scenario that guards it on that copy, and demands that it fails and
@@ -103,7 +111,7 @@ func TestNegativeControls(t *testing.T) {
 			defer cancel()
 			cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-vet=off", "-v",
 				"-run", "^TestFaults$/^"+strings.ReplaceAll(c.scenario, " ", "_")+"$", ".")
-			cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
+			cmd.Env = append(os.Environ(), controlEnv+"=1", "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
 			out, err := cmd.CombinedOutput()
 			require.NotContains(t, string(out), "[build failed]")
 			require.Error(t, err, "the scenario passed on a daemon with %s:\n%s", c.name, out)

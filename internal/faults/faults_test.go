@@ -6,27 +6,34 @@ import "testing"
 // ones, small.
 func TestFaults(t *testing.T) {
 	for _, s := range []struct {
-		name  string
-		quick bool // part of go test
-		play  func(*testing.T)
+		name   string
+		quick  bool // part of go test
+		beside bool // another one may run beside it: it sleeps for most of its time, or its time is virtual
+		play   func(*testing.T)
 	}{
-		{"crash matrix", true, crashMatrix},
-		{"power loss", true, powerLoss},
-		{"troubled receivers", true, troubledReceivers},
-		{"ack while hanging", true, ackWhileHanging},
-		{"on time", true, onTime},
-		{"storm", false, storm},
-		{"reloads", false, reloads},
-		{"soak", false, soak},
-		{"two senders", true, twoSenders},
-		{"full disk", false, fullDisk},
-		{"failing disk", true, failingDisk},
-		{"clock steps", false, clockSteps},
-		{"many incidents", false, manyIncidents},
-		{"planned restarts", false, restarts},
+		{"crash matrix", true, false, crashMatrix},
+		{"power loss", true, false, powerLoss},
+		{"ack while hanging", true, false, ackWhileHanging},
+		{"on time", true, false, onTime},
+		{"storm", false, false, storm},
+		{"two senders", true, false, twoSenders},
+		{"clock steps", false, false, clockSteps},
+		{"reloads", false, false, reloads},
+		{"soak", false, true, soak},
+		{"many incidents", false, true, manyIncidents},
+		{"full disk", false, true, fullDisk},
+		{"failing disk", true, true, failingDisk},
+		{"planned restarts", false, true, restarts},
+		{"troubled receivers", true, true, troubledReceivers},
 	} {
-		if s.quick || long() {
-			t.Run(s.name, s.play)
+		if !s.quick && !long() {
+			continue
 		}
+		t.Run(s.name, func(t *testing.T) {
+			if s.beside {
+				t.Parallel()
+			}
+			s.play(t)
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -319,12 +320,20 @@ func alert(service, instance string) watchbill.Alert {
 	}
 }
 
+// freeAddr returns an address that nobody listens on. Its port is below those
+// that the kernel gives to outgoing connections, so that none of them takes it
+// before the daemon starts or while it restarts.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	require.FailNow(t, "no free port between 20000 and 30000")
+	return ""
 }
 
 // tool returns the path of a program that a scenario needs.

@@ -52,7 +52,10 @@ func troubledReceivers(t *testing.T) {
 		all = []trouble{receiverMode(hangs), nameServer(unknown)}
 	}
 	for _, tr := range all {
-		t.Run(tr.name, func(t *testing.T) { sixHours(t, tr) })
+		t.Run(tr.name, func(t *testing.T) {
+			t.Parallel()
+			sixHours(t, tr)
+		})
 	}
 }
 

@@ -142,14 +142,11 @@ func (q *queue) note(r watchbill.Result) {
 		q.failures = 0
 	case watchbill.ResultRetry, watchbill.ResultRefused:
 		q.failures++
-		if q.failures >= circuitOpens {
-			q.recorded = 0
-		}
 	case watchbill.ResultDropped: // says nothing about the receiver
 	}
 	open := 0.0
 	if q.failures >= circuitOpens {
-		open = 1
+		open, q.recorded = 1, 0
 	}
 	q.worker.circuits.WithLabelValues(q.label()).Set(open)
 }

@@ -25,7 +25,7 @@ const (
 
 	shortestPause = 50 * time.Millisecond
 
-	// parallel is how many pages one receiver gets at a time. In a storm their
+	// parallel is how many pages one receiver gets at a time at most. In a storm their
 	// results then share a commit, instead of waiting for one each.
 	parallel = 32
 	// parallelAtStart is how many it gets at a time at first, and widenAfter how

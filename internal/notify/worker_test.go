@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -587,11 +588,7 @@ func TestWidth(t *testing.T) {
 			at[sent]++
 		}
 		require.Equal(t, parallelAtStart, at[0])
-		widest := 0
-		for _, n := range at {
-			widest = max(widest, n)
-		}
-		require.Equal(t, parallel, widest)
+		require.Equal(t, parallel, slices.Max(slices.Collect(maps.Values(at))))
 		require.Len(t, s.finished(), pages)
 		q := &queue{worker: w, method: "a", unrecorded: map[int64]watchbill.Outcome{}, recorded: pages}
 		require.Equal(t, parallel, q.width())

@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"encoding/json"
+	"reflect"
 	"time"
 
 	"watchbill"
@@ -15,16 +16,62 @@ type AlertRow struct {
 	Ended    bool                 // its end was acted on
 	Due      time.Time            // when it is looked at again
 	Muted    string               // why it opened no incident
+
+	encoded *Encoded // see there
+}
+
+// Encoded is an alert in the form in which it is stored. Making it costs more than
+// half of what storing it does, so it can be made before the transaction.
+type Encoded struct {
+	alert       watchbill.Alert
+	fingerprint watchbill.Fingerprint
+	body        string
+}
+
+// Encode returns the stored form of an alert with this fingerprint, which nobody
+// may change afterwards.
+func Encode(a watchbill.Alert, fp watchbill.Fingerprint) (*Encoded, error) {
+	body, err := a.JSON()
+	return &Encoded{a, fp, body}, err
+}
+
+// Row returns a row of the alert.
+func (e *Encoded) Row() AlertRow { return AlertRow{Alert: e.alert, encoded: e} }
+
+// Fingerprint is the identity of the alert.
+func (a AlertRow) Fingerprint() watchbill.Fingerprint {
+	if a.encoded != nil && same(a.encoded.alert.Labels, a.Labels) {
+		return a.encoded.fingerprint
+	}
+	return a.Alert.Fingerprint()
+}
+
+// body returns the stored form of the alert: the one made before if the alert is
+// still the same.
+func (a AlertRow) body() (string, error) {
+	if a.encoded != nil {
+		was := a.encoded.alert
+		if same(was.Labels, a.Labels) && same(was.Annotations, a.Annotations) && was.StartsAt.Equal(a.StartsAt) && was.EndsAt.Equal(a.EndsAt) &&
+			was.UpdatedAt.Equal(a.UpdatedAt) && was.GeneratorURL == a.GeneratorURL && was.Source == a.Source {
+			return a.encoded.body, nil
+		}
+	}
+	return a.JSON()
+}
+
+// same reports whether two sets are one and the same map.
+func same(a, b watchbill.Labels) bool {
+	return reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
 }
 
 const alertColumns = `incident, ended, due_at, muted, body`
 
-func scanAlert(rows interface{ Scan(...any) error }) (AlertRow, error) {
+func scanAlert(rows *sql.Rows, before ...any) (AlertRow, error) {
 	var a AlertRow
 	var ended int
 	var due int64
 	var body []byte
-	if err := rows.Scan(&a.Incident, &ended, &due, &a.Muted, &body); err != nil {
+	if err := rows.Scan(append(before, &a.Incident, &ended, &due, &a.Muted, &body)...); err != nil {
 		return a, err
 	}
 	a.Ended, a.Due = ended != 0, fromUnix(due)
@@ -43,6 +90,15 @@ func (t *Tx) alerts(query string, args ...any) ([]AlertRow, error) {
 
 // Alert returns an alert by fingerprint.
 func (t *Tx) Alert(fp watchbill.Fingerprint) (AlertRow, bool, error) {
+	if t.absent(fp) {
+		return AlertRow{}, false, nil
+	}
+	if a, ok := t.fetched[fp]; ok {
+		if a == nil {
+			return AlertRow{}, false, nil
+		}
+		return *a, true, nil
+	}
 	return first(t.alerts(selectAlert, fp))
 }
 
@@ -82,17 +138,21 @@ func (t *Tx) PutAlert(a AlertRow) error {
 	if !a.Ended {
 		t.news.dueAt(a.Due)
 	}
-	body, err := encode(a.Alert)
+	body, err := a.body()
 	if err != nil {
 		return err
 	}
+	fp := a.Fingerprint()
+	delete(t.fetched, fp)
 	ended := 0
 	if a.Ended {
 		ended = 1
 	}
-	_, err = t.exec("store alert", upsertAlert,
-		string(a.Fingerprint()), int64(a.Incident), unix(a.EndsAt), ended, unix(a.Due), a.Muted, body)
-	return err
+	if t.memory != nil && t.memory.alerts != nil {
+		t.memory.alerts.add(fp)
+	}
+	return t.later("store alert", upsertAlert,
+		string(fp), int64(a.Incident), unix(a.EndsAt), ended, unix(a.Due), a.Muted, body)
 }
 
 // Silences returns the silences that end after since.

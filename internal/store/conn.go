@@ -70,6 +70,16 @@ func (c *conn) run(query string) error {
 // it does after some errors.
 func (c *conn) rollback() { _ = c.run("ROLLBACK") }
 
+// dataVersion reads SQLite's number of the file's state, which changes when
+// another connection writes.
+func (c *conn) dataVersion(version *int64) error {
+	s, err := c.stmt("PRAGMA data_version")
+	if err != nil {
+		return err
+	}
+	return s.QueryRowContext(context.Background()).Scan(version)
+}
+
 // checkpoint moves pages of the write-ahead log into the file, none in the mode
 // NOOP, and returns how many the log has and how many of them were moved.
 func (c *conn) checkpoint(mode string) (log, moved int, err error) {

@@ -232,6 +232,9 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 }
 
 func unavailable(doing string, err error) error {
+	if e, ok := errors.AsType[*watchbill.Error](err); ok { // of a statement before
+		return e
+	}
 	return &watchbill.Error{
 		Code: watchbill.CodeUnavailable, Err: err,
 		Message: fmt.Sprintf("the store cannot %s: %v", doing, err), Hint: "nothing was changed; try again",

@@ -23,6 +23,10 @@ type Tx struct {
 	committed []func()
 	held      *atomic.Bool // the store's
 	news      News         // of the callback that runs
+	memory    *memory      // the writer's; nil in a transaction that only reads
+	lane      *lane        // likewise
+
+	fetched map[watchbill.Fingerprint]*AlertRow // as they are now; nil: not there. See [Tx.Fetch]
 
 	// unwritten are rows of incidents that changed and are written later: a storm
 	// changes the same ones again and again. See [Tx.flush].
@@ -68,13 +72,15 @@ func fromUnix(n int64) time.Time {
 // Statements that meet no row of an incident, or look at those that are not
 // written yet by themselves. Before any other one these are written.
 const (
-	selectIncident    = `SELECT body FROM incident WHERE id = ?`
-	selectLastVersion = `SELECT id, head FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`
-	insertEvent       = `INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	selectAlert       = `SELECT ` + alertColumns + ` FROM alert WHERE fingerprint = ?`
-	selectAlertsOf    = `SELECT ` + alertColumns + ` FROM alert WHERE incident = ? ORDER BY fingerprint`
-	selectActive      = `SELECT ` + alertColumns + ` FROM alert WHERE ended = 0 ORDER BY fingerprint`
-	upsertAlert       = `INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+	selectIncident     = `SELECT body FROM incident WHERE id = ?`
+	selectLastVersion  = `SELECT id, head FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1`
+	insertEvent        = `INSERT INTO event (incident, seq, at, kind, actor, via, text, data, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	selectAlert        = `SELECT ` + alertColumns + ` FROM alert WHERE fingerprint = ?`
+	selectAlerts       = `SELECT fingerprint, ` + alertColumns + ` FROM alert WHERE fingerprint IN (SELECT value FROM json_each(?))`
+	selectFingerprints = `SELECT fingerprint FROM alert`
+	selectAlertsOf     = `SELECT ` + alertColumns + ` FROM alert WHERE incident = ? ORDER BY fingerprint`
+	selectActive       = `SELECT ` + alertColumns + ` FROM alert WHERE ended = 0 ORDER BY fingerprint`
+	upsertAlert        = `INSERT INTO alert (fingerprint, incident, ends_at, ended, due_at, muted, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (fingerprint) DO UPDATE SET incident = excluded.incident, ends_at = excluded.ends_at,
 		ended = excluded.ended, due_at = excluded.due_at, muted = excluded.muted, body = excluded.body, held = 0`
 	selectSilences = `SELECT body FROM silence WHERE ends_at > ? ORDER BY ends_at, id`
@@ -87,26 +93,54 @@ func (t *Tx) stmt(query string) (statement, error) {
 	}
 	if len(t.unwritten.order) > 0 {
 		switch query {
-		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlertsOf, selectActive, upsertAlert, selectSilences:
+		case selectIncident, selectLastVersion, insertEvent, selectAlert, selectAlerts, selectFingerprints, selectAlertsOf, selectActive, upsertAlert, selectSilences:
 		default:
 			if err := t.flush(); err != nil {
 				return nil, err
 			}
 		}
 	}
+	if t.lane != nil {
+		if err := t.lane.settle(); err != nil {
+			return nil, err
+		}
+	}
 	return t.conn.stmt(query)
 }
 
-// flush writes the rows of incidents that changed.
+// later has a statement run in the lane, where nobody waits for its result. An
+// error is that of one before it; its own comes with the next statement, or with
+// the end of the transaction.
+func (t *Tx) later(what, query string, args ...any) error {
+	if t.lane == nil || t.conn.stmts[query] == nil { // preparing it needs the connection
+		_, err := t.exec(what, query, args...)
+		return err
+	}
+	t.wrote(query)
+	return t.lane.add(job{what, t.conn.stmts[query], args})
+}
+
+// flush writes the rows of incidents that changed, and waits for what is in the
+// lane.
 func (t *Tx) flush() error {
 	rows := t.unwritten.order
 	t.unwritten = unwritten{} // before the statements of their own
-	for _, inc := range rows {
-		if err := t.updateIncident(inc); err != nil {
+	bodies := make([]string, len(rows))
+	for i, inc := range rows {
+		var err error
+		if bodies[i], err = encode(inc); err != nil {
 			return err
 		}
 	}
-	return nil
+	for i, inc := range rows {
+		if err := t.updateIncident(inc, bodies[i]); err != nil {
+			return err
+		}
+	}
+	if t.lane == nil {
+		return nil
+	}
+	return t.lane.settle()
 }
 
 // unwritten are rows of incidents that the transaction has changed and not
@@ -114,21 +148,19 @@ func (t *Tx) flush() error {
 type unwritten struct {
 	order []*watchbill.Incident
 	byID  map[watchbill.IncidentID]*watchbill.Incident
-	byKey map[string]*watchbill.Incident // the last that changed
 }
 
 func (u *unwritten) put(inc watchbill.Incident) {
 	row := u.byID[inc.ID]
 	if row == nil {
 		if u.byID == nil {
-			u.byID, u.byKey = map[watchbill.IncidentID]*watchbill.Incident{}, map[string]*watchbill.Incident{}
+			u.byID = map[watchbill.IncidentID]*watchbill.Incident{}
 		}
 		row = &watchbill.Incident{}
 		u.order = append(u.order, row)
 		u.byID[inc.ID] = row
 	}
 	*row = inc
-	u.byKey[inc.Key] = row
 }
 
 func (t *Tx) exec(what, query string, args ...any) (int64, error) {
@@ -140,6 +172,7 @@ func (t *Tx) exec(what, query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, unavailable(what, err)
 	}
+	t.wrote(query)
 	n, err := res.RowsAffected()
 	if err != nil {
 		return 0, unavailable(what, err)
@@ -255,9 +288,10 @@ func VersionOf(inc watchbill.Incident) Version { return Version{inc.ID, inc.Head
 // LastVersion returns the version of the newest incident of a group key, closed
 // or not, without reading the rest of it.
 func (t *Tx) LastVersion(key string) (v Version, found bool, err error) {
-	// One that is not closed is the newest of its key: there is no other beside it.
-	if inc, ok := t.unwritten.byKey[key]; ok && inc.State != watchbill.StateClosed {
-		return VersionOf(*inc), true, nil
+	if t.memory != nil {
+		if v, ok := t.memory.heads[key]; ok {
+			return v, true, nil
+		}
 	}
 	found, err = t.row("read the last version", []any{&v.ID, &v.Head}, selectLastVersion, key)
 	if inc, ok := t.unwritten.byID[v.ID]; ok {
@@ -306,6 +340,9 @@ func (t *Tx) PutIncident(inc *watchbill.Incident, events ...watchbill.Event) err
 	if err := t.putIncident(inc, fresh); err != nil {
 		return err
 	}
+	if t.memory != nil {
+		t.memory.incident(*inc)
+	}
 	return t.insertEvents(events)
 }
 
@@ -320,8 +357,8 @@ func (t *Tx) AppendEvents(inc *watchbill.Incident, events ...watchbill.Event) er
 
 func (t *Tx) insertEvents(events []watchbill.Event) error {
 	for _, e := range events {
-		_, err := t.exec("append event",
-			insertEvent, int64(e.Incident), e.Seq, unix(e.At), string(e.Kind), e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
+		err := t.later("append event", insertEvent,
+			int64(e.Incident), e.Seq, unix(e.At), string(e.Kind), e.Actor, e.Via, e.Text, string(e.Data), e.Prev, e.Hash)
 		if err != nil {
 			return err
 		}
@@ -348,11 +385,7 @@ func (t *Tx) putIncident(inc *watchbill.Incident, fresh bool) error {
 // updateIncident writes the row of an incident. Two indexes have its state, and
 // SQLite writes them whenever the statement names it, so that it is named only
 // if it changed.
-func (t *Tx) updateIncident(inc *watchbill.Incident) error {
-	body, err := encode(inc)
-	if err != nil {
-		return err
-	}
+func (t *Tx) updateIncident(inc *watchbill.Incident, body string) error {
 	n, err := t.exec("update incident", `UPDATE incident SET severity = ?, seq = ?, head = ?, body = ? WHERE id = ? AND state = ?`,
 		int64(inc.Severity), inc.Seq, inc.Head, body, int64(inc.ID), string(inc.State))
 	if err != nil || n == 1 {

@@ -53,13 +53,15 @@ type writer struct {
 	batch  func(n int)   // told the size of each batch
 	synced time.Duration // what the last commit took
 	full   func() bool   // makes room on a full disk, if it can
+	memory *memory
+	lane   *lane
 }
 
 func newWriter(c *conn, held *atomic.Bool, full func() bool) *writer {
 	w := &writer{
 		conn: c, held: held, queue: make(chan *write, maxWaiting), bulk: make(chan *write, maxWaiting), stop: make(chan struct{}),
 		ended: make(chan struct{}), failed: make(chan error, 1),
-		batch: func(int) {}, full: full,
+		batch: func(int) {}, full: full, memory: newMemory(), lane: newLane(),
 	}
 	go w.run()
 	return w
@@ -110,6 +112,7 @@ func errClosed() error {
 
 func (w *writer) run() {
 	defer close(w.ended)
+	defer w.lane.close()
 	batch := make([]*write, 0, maxBatch)
 	var late []*write // bulk that the last batch had no time for
 	for {
@@ -192,10 +195,10 @@ func (w *writer) try(batch []*write, urgent int) (errs []error, err error) {
 		}
 	}
 	errs = make([]error, len(batch))
-	if err := w.conn.run(w.conn.begin); err != nil {
+	t, err := w.begin()
+	if err != nil {
 		return errs, err
 	}
-	t := w.tx()
 	changed, clock := false, w.clock()
 	for i, r := range batch {
 		if i > urgent && clock.over() { // one has its turn in any case
@@ -203,13 +206,13 @@ func (w *writer) try(batch []*write, urgent int) (errs []error, err error) {
 			break
 		}
 		if errs[i], err = t.one(r, len(batch) > 1); err != nil {
-			w.conn.rollback()
+			w.rollback()
 			return errs, err
 		}
 		changed = changed || errs[i] == nil
 	}
 	if !changed {
-		w.conn.rollback()
+		w.rollback()
 		return errs, nil
 	}
 	return errs, w.end(t)
@@ -219,10 +222,10 @@ func (w *writer) try(batch []*write, urgent int) (errs []error, err error) {
 // fails, nothing was changed and nobody may be told yet.
 func (w *writer) together(batch []*write, urgent int) (errs []error, failed bool, err error) {
 	errs = make([]error, len(batch))
-	if err := w.conn.run(w.conn.begin); err != nil {
+	t, err := w.begin()
+	if err != nil {
 		return errs, false, err
 	}
-	t := w.tx()
 	changed, clock := false, w.clock()
 	for i, r := range batch {
 		if i > urgent && clock.over() {
@@ -236,7 +239,7 @@ func (w *writer) together(batch []*write, urgent int) (errs []error, failed bool
 		t.news = News{}
 		err := r.call(t)
 		if err != nil {
-			w.conn.rollback()
+			w.rollback()
 			if isIOError(err) || isFull(err) {
 				return errs, false, err
 			}
@@ -245,11 +248,11 @@ func (w *writer) together(batch []*write, urgent int) (errs []error, failed bool
 		changed = true
 	}
 	if !changed {
-		w.conn.rollback()
+		w.rollback()
 		return errs, false, nil
 	}
 	if err := t.flush(); err != nil {
-		w.conn.rollback()
+		w.rollback()
 		if isIOError(err) || isFull(err) {
 			return errs, false, err
 		}
@@ -258,14 +261,30 @@ func (w *writer) together(batch []*write, urgent int) (errs []error, failed bool
 	return errs, false, w.end(t)
 }
 
-// tx is a transaction that was begun. It belongs to no single caller.
-func (w *writer) tx() *Tx { return &Tx{ctx: context.Background(), conn: w.conn, held: w.held} }
+// begin begins a transaction. It belongs to no single caller.
+func (w *writer) begin() (*Tx, error) {
+	if err := w.conn.run(w.conn.begin); err != nil {
+		return nil, err
+	}
+	if err := w.memory.begun(w.conn); err != nil {
+		w.rollback()
+		return nil, err
+	}
+	return &Tx{ctx: context.Background(), conn: w.conn, held: w.held, memory: w.memory, lane: w.lane}, nil
+}
+
+// rollback ends a transaction without its changes.
+func (w *writer) rollback() {
+	w.lane.drop()
+	w.memory.forget()
+	w.conn.rollback()
+}
 
 // end commits a transaction, and tells who keeps copies of what it wrote.
 func (w *writer) end(t *Tx) error {
 	committing := time.Now()
 	if err := w.conn.run("COMMIT"); err != nil {
-		w.conn.rollback()
+		w.rollback()
 		return err
 	}
 	w.synced = time.Since(committing)
@@ -310,7 +329,9 @@ func (t *Tx) one(r *write, company bool) (err, fatal error) {
 		return err, nil // a single one that failed is rolled back whole
 	}
 	if err != nil {
-		t.committed, t.unwritten = t.committed[:hooks], unwritten{}
+		t.committed, t.unwritten, t.fetched = t.committed[:hooks], unwritten{}, nil
+		t.lane.drop()
+		t.memory.forget()
 		if fatal := t.conn.run("ROLLBACK TO one"); fatal != nil {
 			return err, fatal
 		}

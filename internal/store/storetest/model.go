@@ -250,6 +250,36 @@ func (r *run) compare(t *rapid.T) {
 		r.comparePages(t, tx)
 		return nil
 	}))
+	r.update(func(tx *store.Tx) error { return r.compareKnown(t, tx) })
+}
+
+// compareKnown asks a transaction that may write for what it may know without
+// reading it.
+func (r *run) compareKnown(t *rapid.T, tx *store.Tx) error {
+	fps := slices.Collect(maps.Keys(r.m.alerts))
+	require.NoError(t, tx.Fetch(append(fps, "there is none")))
+	for fp, want := range r.m.alerts {
+		got, found, err := tx.Alert(fp)
+		require.NoError(t, err)
+		require.True(t, found)
+		require.Equal(t, want, got)
+	}
+	_, found, err := tx.Alert("there is none")
+	require.NoError(t, err)
+	require.False(t, found)
+	for _, key := range []string{"a", "b", "c", "never"} {
+		var want store.Version
+		for _, inc := range r.m.incidents {
+			if inc.Key == key && inc.ID > want.ID {
+				want = store.VersionOf(inc)
+			}
+		}
+		got, found, err := tx.LastVersion(key)
+		require.NoError(t, err)
+		require.Equal(t, want.ID != 0, found)
+		require.Equal(t, want, got)
+	}
+	return nil
 }
 
 func (r *run) compareIncidents(t *rapid.T, tx *store.Tx) {
