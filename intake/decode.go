@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -13,16 +14,17 @@ import (
 
 // decodeGeneric reads our own format:
 //
-//	{"summary": "…", "details": …, "action": "trigger|resolve", "dedup": "…", "labels": {…}}
+//	{"summary": "…", "details": …, "action": "trigger|resolve", "dedup": "…", "severity": "…", "labels": {…}}
 //
 // A resolve needs dedup, or the labels of what it ends.
 func decodeGeneric(body []byte) ([]Event, error) {
 	var b struct {
-		Summary string           `json:"summary"`
-		Details any              `json:"details"`
-		Action  string           `json:"action"`
-		Dedup   string           `json:"dedup"`
-		Labels  watchbill.Labels `json:"labels"`
+		Summary  string           `json:"summary"`
+		Details  any              `json:"details"`
+		Action   string           `json:"action"`
+		Dedup    string           `json:"dedup"`
+		Severity string           `json:"severity"`
+		Labels   watchbill.Labels `json:"labels"`
 	}
 	if err := unmarshal(body, &b); err != nil {
 		return nil, err
@@ -42,6 +44,12 @@ func decodeGeneric(body []byte) ([]Event, error) {
 	if b.Dedup == "" && len(b.Labels) == 0 {
 		// Without either, two alerts are the same if they say the same.
 		b.Dedup = cutText(b.Summary, maxDedup)
+	}
+	if b.Dedup == "" {
+		b.Dedup = "labels:" + string(b.Labels.Fingerprint())
+	}
+	if b.Severity != "" {
+		b.Labels = with(b.Labels, "severity", b.Severity)
 	}
 	return []Event{{Action: action, Dedup: b.Dedup, Alert: watchbill.Alert{
 		Labels: b.Labels, Annotations: watchbill.Labels{"summary": text(b.Summary), "description": text(b.Details)},
@@ -63,6 +71,7 @@ func decodeAlertmanager(body []byte) ([]Event, error) {
 			GeneratorURL string           `json:"generatorURL"`
 			DashboardURL string           `json:"dashboardURL"`
 			PanelURL     string           `json:"panelURL"`
+			SilenceURL   string           `json:"silenceURL"`
 			ValueString  string           `json:"valueString"`
 		} `json:"alerts"`
 	}
@@ -88,7 +97,7 @@ func decodeAlertmanager(body []byte) ([]Event, error) {
 		if e.Alert.Annotations == nil {
 			e.Alert.Annotations = watchbill.Labels{}
 		}
-		for name, value := range map[string]string{"dashboard_url": cmp.Or(a.PanelURL, a.DashboardURL), "values": text(a.ValueString)} {
+		for name, value := range map[string]string{"dashboard_url": cmp.Or(a.PanelURL, a.DashboardURL), "silence_url": a.SilenceURL, "values": text(a.ValueString)} {
 			if e.Alert.Annotations[name] == "" {
 				e.Alert.Annotations[name] = value
 			}
@@ -113,8 +122,13 @@ func decodePagerDuty(body []byte) ([]Event, error) {
 			Component string `json:"component"`
 			Group     string `json:"group"`
 			Class     string `json:"class"`
+			Time      any    `json:"timestamp"`
 			Details   any    `json:"custom_details"`
 		} `json:"payload"`
+		Links []struct {
+			Href string `json:"href"`
+			Text string `json:"text"`
+		} `json:"links"`
 	}
 	if err := unmarshal(body, &b); err != nil {
 		return nil, err
@@ -152,9 +166,35 @@ func decodePagerDuty(body []byte) ([]Event, error) {
 			"instance": p.Source, "component": p.Component, "group": p.Group,
 		},
 		Annotations:  watchbill.Labels{"summary": p.Summary, "description": text(p.Details), "client": text(b.Client)},
+		StartsAt:     lenientTime(p.Time),
 		GeneratorURL: b.URL,
 	}
+	for _, link := range b.Links {
+		e.Alert.Annotations["links"] = text(strings.TrimSpace(e.Alert.Annotations["links"] + "\n" + strings.TrimSpace(link.Text+" "+link.Href)))
+	}
 	return []Event{e}, nil
+}
+
+// lenientTime reads an instant that its sender may write in any way; what is not
+// RFC 3339 counts as not said.
+func lenientTime(v any) time.Time {
+	s, _ := v.(string)
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil || checkInstant("", at) != nil {
+		return time.Time{}
+	}
+	return at.UTC()
+}
+
+// with returns labels with one set that they do not have.
+func with(l watchbill.Labels, name, value string) watchbill.Labels {
+	if l == nil {
+		l = watchbill.Labels{}
+	}
+	if l[name] == "" {
+		l[name] = value
+	}
+	return l
 }
 
 // pagerDutySeverity says critical for an error too: both open an incident of
@@ -167,18 +207,18 @@ func pagerDutySeverity(s string) string {
 }
 
 // decodeFalco reads what Falco's http_output and falcosidekick's webhook send.
-// Falco tells of an event and never of an end: the same rule at the same place is
-// the same alert until it expires.
+// Falco tells of an event and never of an end: the same rule at the same place, and
+// in the same image, is the same alert until it was not seen for a while.
 func decodeFalco(body []byte) ([]Event, error) {
 	var b struct {
 		Output   string         `json:"output"`
 		Priority string         `json:"priority"`
 		Rule     string         `json:"rule"`
-		Time     time.Time      `json:"time"`
+		Time     any            `json:"time"`
 		Source   string         `json:"source"`
 		Hostname string         `json:"hostname"`
 		Tags     []string       `json:"tags"`
-		Fields   map[string]any `json:"output_fields"`
+		Fields   map[string]any `json:"output_fields"` // integers may be beyond 2^53: only texts are read
 	}
 	if err := unmarshal(body, &b); err != nil {
 		return nil, err
@@ -193,69 +233,74 @@ func decodeFalco(body []byte) ([]Event, error) {
 	case "error", "warning":
 		severity = "warning"
 	}
+	field := func(name string) string {
+		s, _ := b.Fields[name].(string)
+		return s
+	}
 	labels := watchbill.Labels{"alertname": b.Rule, "signal": "security", "severity": severity, "instance": b.Hostname, "falco_source": b.Source}
 	for _, name := range []string{"k8s.ns.name", "k8s.pod.name", "container.name"} {
-		if v, ok := b.Fields[name].(string); ok {
-			labels[labelName(name)] = v
-		}
+		labels[labelName(name)] = field(name)
 	}
-	return []Event{{Action: Trigger, Alert: watchbill.Alert{
-		Labels: labels, StartsAt: b.Time,
-		Annotations: watchbill.Labels{"summary": text(b.Output), "tags": text(strings.Join(b.Tags, ", ")), "priority": text(b.Priority)},
+	place := cmp.Or(field("k8s.ns.name"), b.Hostname)
+	return []Event{{Action: Trigger, Dedup: keyOf("falco", b.Rule, place, field("container.image.repository")), Alert: watchbill.Alert{
+		Labels: labels, StartsAt: lenientTime(b.Time),
+		Annotations: watchbill.Labels{
+			"summary": text(cmp.Or(b.Output, b.Rule)), "tags": text(strings.Join(b.Tags, ", ")), "priority": text(b.Priority),
+			"command": text(field("proc.cmdline")), "image": text(field("container.image.repository")),
+		},
 	}}}, nil
 }
 
-// decodeCloudEvent reads a CloudEvents 1.0 envelope in structured mode, whose data
-// is our generic format.
+// keyOf makes a key of texts of any length.
+func keyOf(kind string, parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return kind + ":" + hex.EncodeToString(sum[:16])
+}
+
+// decodeCloudEvent reads a CloudEvents 1.0 envelope in structured mode, with JSON
+// data. Data that is not our generic format is taken as details.
 func decodeCloudEvent(body []byte) ([]Event, error) {
 	var b struct {
-		Version string    `json:"specversion"`
-		ID      string    `json:"id"`
-		Source  string    `json:"source"`
-		Type    string    `json:"type"`
-		Subject string    `json:"subject"`
-		Time    time.Time `json:"time"`
-		Data    struct {
-			Summary  string           `json:"summary"`
-			Details  any              `json:"details"`
-			Action   string           `json:"action"`
-			Dedup    string           `json:"dedup"`
-			Severity string           `json:"severity"`
-			Labels   watchbill.Labels `json:"labels"`
-		} `json:"data"`
+		Version string          `json:"specversion"`
+		ID      string          `json:"id"`
+		Source  string          `json:"source"`
+		Type    string          `json:"type"`
+		Subject string          `json:"subject"`
+		Time    any             `json:"time"`
+		Data    json.RawMessage `json:"data"`
 	}
 	if err := unmarshal(body, &b); err != nil {
 		return nil, err
 	}
 	switch {
 	case b.Version != "1.0":
-		return nil, watchbill.Invalidf("send CloudEvents 1.0", "specversion: %.40q is not known", b.Version)
+		return nil, watchbill.Invalidf("send CloudEvents 1.0 in structured mode", "specversion: %.40q is not known", b.Version)
 	case b.ID == "" || b.Source == "" || b.Type == "":
 		return nil, watchbill.Invalidf("set them", "id, source and type are needed")
 	}
-	action := Action(cmp.Or(b.Data.Action, string(Trigger)))
+	var data struct {
+		Summary  string           `json:"summary"`
+		Details  any              `json:"details"`
+		Action   string           `json:"action"`
+		Dedup    string           `json:"dedup"`
+		Severity string           `json:"severity"`
+		Labels   watchbill.Labels `json:"labels"`
+	}
+	if len(b.Data) > 0 && json.Unmarshal(b.Data, &data) != nil || data.Summary == "" && data.Details == nil && data.Action == "" {
+		data.Details = string(b.Data)
+	}
+	action := Action(cmp.Or(data.Action, string(Trigger)))
+	if action == "close" {
+		action = Resolve
+	}
 	if action != Trigger && action != Resolve {
-		return nil, watchbill.Invalidf("use trigger or resolve", "data.action: %.40q is not known", b.Data.Action)
+		return nil, watchbill.Invalidf("use trigger or resolve", "data.action: %.40q is not known", data.Action)
 	}
-	labels := watchbill.Labels{}
-	for name, value := range b.Data.Labels {
-		labels[name] = value
-	}
-	for name, value := range map[string]string{"alertname": b.Type, "instance": b.Source, "severity": b.Data.Severity} {
-		if labels[name] == "" {
-			labels[name] = value
-		}
-	}
-	return []Event{{Action: action, Dedup: cmp.Or(b.Data.Dedup, cutText(b.Source+" "+b.Type+" "+b.Subject, maxDedup)), Alert: watchbill.Alert{
-		Labels: labels, StartsAt: b.Time,
-		Annotations: watchbill.Labels{"summary": text(cmp.Or(b.Data.Summary, b.Type+" "+b.Subject)), "description": text(b.Data.Details)},
+	labels := with(data.Labels, "alertname", cutText(b.Type, maxLabelValue))
+	labels = with(with(labels, "instance", cutText(b.Source, maxLabelValue)), "severity", data.Severity)
+	about := strings.TrimSpace(b.Type + " " + b.Subject)
+	return []Event{{Action: action, Dedup: cmp.Or(data.Dedup, keyOf("cloudevents", b.Source, b.Type, b.Subject)), Alert: watchbill.Alert{
+		Labels: labels, StartsAt: lenientTime(b.Time),
+		Annotations: watchbill.Labels{"summary": text(cmp.Or(data.Summary, about)), "description": text(data.Details)},
 	}}}, nil
-}
-
-// cutText cuts a text to at most n bytes, between two characters.
-func cutText(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "")
 }

@@ -1,6 +1,7 @@
-// Package intake reads what other programs push: the bodies of webhooks. Each
-// kind of source has one decoder, a pure function from bytes to [Event] values;
-// [Decode] chooses it and applies what all of them share.
+// Package intake reads what other programs and people push: the bodies of webhooks,
+// mails ([watchbill/intake/mail]) and reports. Each kind of source has one decoder, a
+// pure function from bytes to [Event] values; [Decode] chooses it and applies what
+// all of them share.
 //
 // # Whose alert it is
 //
@@ -8,13 +9,15 @@
 // watchbill_source with the name of the source, which no body can set, and an
 // alert's identity is its label set: what one source sends cannot end or change
 // an alert of another. The labels of [Source.Labels] are set on every alert and
-// win over those of the body; with [Source.Allow], other labels of the body are
-// left out.
+// win over those of the body; with [Source.Allow], other labels of the body become
+// annotations.
 //
 // # What ends
 //
-// A sender that tells of an alert once does not repeat it, so an alert without
-// an end stays until its end is told, or until [Source.Expire] has passed.
+// An event with a key ([Event.Dedup]) is told once: its alert ends when its end is
+// told under the same key, when a person resolves its incident, or when the source's
+// expiry has passed. One without is sent again while it lasts; what its sender leaves
+// out of a body goes on.
 package intake
 
 import (
@@ -28,25 +31,23 @@ import (
 	"watchbill"
 )
 
-// LabelSource and LabelDedup are set by watchbill and cannot be sent.
-const (
-	LabelSource = "watchbill_source" // the name of the source
-	LabelDedup  = "watchbill_dedup"  // the sender's own key of the alert
-)
-
 // Limits on one body. Its size is limited where it is read.
 const (
 	maxDepth      = 16
 	maxAlerts     = 10_000
-	maxLabels     = 60 // beside those of watchbill: 64 in all
+	maxLabels     = 62 // beside the key: 64 at most
 	maxLabelName  = 256
 	maxLabelValue = 2 << 10
 	maxAnnotation = 16 << 10
 	maxDedup      = 255
 )
 
-// DefaultExpire is how long an alert is kept whose end is never told.
-const DefaultExpire = 7 * 24 * time.Hour
+// How long an alert is kept whose end is never told.
+const (
+	DefaultExpire = 7 * 24 * time.Hour
+	falcoExpire   = time.Hour                 // Falco tells of no end
+	caseExpire    = 10 * 365 * 24 * time.Hour // a case ends when a person says so
+)
 
 // Kind says in which format a source sends.
 type Kind string
@@ -59,20 +60,27 @@ const (
 	PagerDuty    Kind = "pagerduty"
 	Falco        Kind = "falco"
 	CloudEvents  Kind = "cloudevents"
+
+	// AlertmanagerAPI pushes to /api/v2/alerts; see [Source.Own].
+	AlertmanagerAPI Kind = "alertmanager_api"
+	// Mail sends mails; see the package mail.
+	Mail Kind = "mail"
 )
 
 // Kinds lists all kinds.
 func Kinds() []Kind {
-	return []Kind{Generic, Alertmanager, Grafana, PagerDuty, Falco, CloudEvents}
+	return []Kind{Generic, Alertmanager, Grafana, PagerDuty, Falco, CloudEvents, AlertmanagerAPI, Mail}
 }
 
 // Source is one sender.
 type Source struct {
-	Name   string
-	Kind   Kind
-	Labels watchbill.Labels // set on every alert
-	Allow  []string         // the labels of the body that are taken; nil for all
-	Expire time.Duration    // zero for DefaultExpire
+	Name       string
+	Kind       Kind
+	Labels     watchbill.Labels // set on every alert
+	Allow      []string         // the labels of the body that are taken; nil for all
+	Expire     time.Duration    // zero for the kind's own
+	PerMinute  int              // alerts a minute, as many at once; zero for any number
+	Recipients []string         // of mails: addresses, in lower case
 }
 
 // Action is what an event says.
@@ -86,11 +94,12 @@ const (
 )
 
 // Event is what a body says about one alert. An event with a Dedup speaks of the
-// firing alerts of its source with that key, whatever their other labels; one
-// without speaks of the alert with exactly its labels.
+// firing alert of its source with that key, whatever its other labels; one without
+// speaks of the alert with exactly its labels.
 type Event struct {
 	Action Action
 	Dedup  string
+	Case   bool // it has an incident of its own, which only a person ends
 	Alert  watchbill.Alert
 }
 
@@ -113,6 +122,10 @@ func Decode(s Source, body []byte, now time.Time) ([]Event, error) {
 		events, err = decodeFalco(body)
 	case CloudEvents:
 		events, err = decodeCloudEvent(body)
+	case AlertmanagerAPI:
+		err = watchbill.Invalidf("push to /api/v2/alerts with a token of the scope alerts", "%s is of the kind %s, which has no webhook", s.Name, s.Kind)
+	case Mail:
+		err = watchbill.Invalidf("send a mail to one of its recipients", "%s is of the kind %s, which has no webhook", s.Name, s.Kind)
 	default:
 		err = watchbill.Invalidf("see sources: in the configuration", "there is no kind of source %q", s.Kind)
 	}
@@ -123,52 +136,79 @@ func Decode(s Source, body []byte, now time.Time) ([]Event, error) {
 		return nil, watchbill.Errorf(watchbill.CodeTooLarge, "send them in several requests", "%d alerts are over the limit of %d", len(events), maxAlerts)
 	}
 	for i := range events {
-		if err := s.finish(&events[i], now); err != nil {
+		if err := s.Finish(&events[i], now); err != nil {
 			return nil, err
 		}
 	}
 	return events, nil
 }
 
-// finish applies to an event what all kinds share.
-func (s Source) finish(e *Event, now time.Time) error {
+// Finish applies to an event what all kinds share: the source's labels, the
+// limits, a start and an end.
+func (s Source) Finish(e *Event, now time.Time) error {
 	if len(e.Dedup) > maxDedup {
 		return watchbill.Invalidf("shorten it", "dedup: the key is over %d bytes", maxDedup)
 	}
-	labels := watchbill.Labels{}
-	for name, value := range e.Alert.Labels {
-		if value != "" && (s.Allow == nil || slices.Contains(s.Allow, name)) {
+	if err := s.Own(&e.Alert); err != nil {
+		return err
+	}
+	switch {
+	case e.Dedup == "":
+	case e.Case:
+		e.Alert.Labels[watchbill.LabelCase] = e.Dedup
+	default:
+		e.Alert.Labels[watchbill.LabelDedup] = e.Dedup
+	}
+	return s.times(e, now)
+}
+
+// Own makes an alert the source's: it gets its labels, and loses those that it may
+// not set. Labels that are not allowed become annotations, so that nothing that
+// differs each time makes an alert a new one and nothing is lost to who reads it.
+func (s Source) Own(a *watchbill.Alert) error {
+	labels, annotations := watchbill.Labels{}, watchbill.Labels{}
+	for name, value := range a.Annotations {
+		if value != "" {
+			annotations[name] = value
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Labels)) {
+		value := a.Labels[name]
+		switch {
+		case value == "":
+		case s.Allow == nil || slices.Contains(s.Allow, name) || name == "alertname":
 			labels[name] = value
+		case annotations[name] == "" && len(annotations) < maxLabels:
+			annotations[name] = text(value)
 		}
 	}
 	maps.Copy(labels, s.Labels)
-	delete(labels, LabelDedup)
-	if e.Dedup != "" {
-		labels[LabelDedup] = e.Dedup
+	for _, name := range watchbill.ReservedLabels() {
+		delete(labels, name)
 	}
-	labels[LabelSource] = s.Name
+	labels[watchbill.LabelSource] = s.Name
 	if labels["alertname"] == "" {
 		labels["alertname"] = s.Name
 	}
 	if err := checkTexts("labels", labels, maxLabelValue); err != nil {
 		return err
 	}
-	maps.DeleteFunc(e.Alert.Annotations, func(_, value string) bool { return value == "" })
-	if err := checkTexts("annotations", e.Alert.Annotations, maxAnnotation); err != nil {
+	if err := checkTexts("annotations", annotations, maxAnnotation); err != nil {
 		return err
 	}
-	e.Alert.Labels = labels
-	return s.times(e, now)
+	a.Labels, a.Annotations = labels, annotations
+	return nil
 }
 
 // times gives an event its start and its end. Stored instants are nanoseconds in
 // 64 bits, hence the years.
 func (s Source) times(e *Event, now time.Time) error {
 	a := &e.Alert
-	for field, at := range map[string]time.Time{"startsAt": a.StartsAt, "endsAt": a.EndsAt} {
-		if year := at.UTC().Year(); !at.IsZero() && (year < 1970 || year > 2200) {
-			return watchbill.Invalidf("correct it", "%s: is not within the years 1970 to 2200", field)
-		}
+	if err := checkInstant("startsAt", a.StartsAt); err != nil {
+		return err
+	}
+	if err := checkInstant("endsAt", a.EndsAt); err != nil {
+		return err
 	}
 	if a.StartsAt.IsZero() || a.StartsAt.After(now) {
 		a.StartsAt = now
@@ -182,16 +222,31 @@ func (s Source) times(e *Event, now time.Time) error {
 		}
 		return nil
 	}
-	expire := s.Expire
-	if expire == 0 {
-		expire = DefaultExpire
-	}
-	a.EndsAt = now.Add(expire)
+	a.EndsAt = now.Add(s.expire(e.Case))
 	return nil
 }
 
+func checkInstant(field string, at time.Time) error {
+	if year := at.UTC().Year(); !at.IsZero() && (year < 1970 || year > 2200) {
+		return watchbill.Invalidf("correct it", "%s: is not within the years 1970 to 2200", field)
+	}
+	return nil
+}
+
+func (s Source) expire(isCase bool) time.Duration {
+	switch {
+	case isCase:
+		return caseExpire
+	case s.Expire > 0:
+		return s.Expire
+	case s.Kind == Falco:
+		return falcoExpire
+	}
+	return DefaultExpire
+}
+
 func checkTexts(field string, texts watchbill.Labels, limit int) error {
-	if len(texts) > maxLabels+4 {
+	if len(texts) > maxLabels {
 		return watchbill.Invalidf("send fewer", "%s: %d are over the limit of %d", field, len(texts), maxLabels)
 	}
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
@@ -260,8 +315,13 @@ func text(v any) string {
 		}
 		s = string(b)
 	}
-	if len(s) > maxAnnotation {
-		s = strings.ToValidUTF8(s[:maxAnnotation], "")
+	return cutText(s, maxAnnotation)
+}
+
+// cutText cuts a text to at most n bytes, between two characters.
+func cutText(s string, n int) string {
+	if len(s) <= n {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:n], "")
 }

@@ -53,6 +53,7 @@ type Config struct {
 
 	Collector  collector.Config
 	Hooks      []intake.Source
+	Mail       Mail
 	Heartbeats heartbeat.Config
 	Targets    targets.Config
 	Router     router.Config
@@ -202,6 +203,7 @@ func (b *builder) build() {
 	b.targetFiles()
 	b.heartbeats()
 	b.writers()
+	b.mail()
 	b.foreignRules()
 	b.watch()
 	b.assemble()

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
-	"watchbill"
 	"watchbill/collector"
 	"watchbill/intake"
 )
@@ -22,10 +21,13 @@ type sourceEntry struct {
 	Kind   text         `yaml:"kind"`
 	Labels table[text]  `yaml:"labels"`
 	Allow  []text       `yaml:"label_allow"`
+	Expire duration     `yaml:"expire"`
+	To     []text       `yaml:"recipients"`
 	Limits sourceLimits `yaml:"limits"`
 }
 
 type sourceLimits struct {
+	Alerts     number `yaml:"alerts"`
 	Series     number `yaml:"series"`
 	Samples    number `yaml:"samples"`
 	Rate       number `yaml:"rate"`
@@ -57,6 +59,7 @@ func (b *builder) writers() {
 		if most := 100_000; s.Samples > most {
 			b.problem(e.Limits.Samples.n, "write 10000, and lower max_samples_per_send where the series come from", "more than %d samples in a request", most)
 		}
+		b.foreign(e, "label_allow", "expire", "recipients", "limits.alerts")
 		for _, other := range b.cfg.Collector.Sources {
 			if len(s.Labels) > 0 && maps.Equal(other.Labels, s.Labels) {
 				b.problem(e.Name.n, "give each a label that tells them apart, such as site", "%s has the same labels as %s: nobody could tell whose a series is", s.Name, other.Name)
@@ -64,26 +67,6 @@ func (b *builder) writers() {
 		}
 		b.cfg.Collector.Sources = append(b.cfg.Collector.Sources, s)
 	}
-}
-
-func sourceKinds() []string {
-	kinds := []string{kindWrite}
-	for _, k := range intake.Kinds() {
-		kinds = append(kinds, string(k))
-	}
-	return kinds
-}
-
-// hook reads a source that pushes alerts.
-func (b *builder) hook(e sourceEntry) {
-	s := intake.Source{Name: e.Name.v, Kind: intake.Kind(e.Kind.v), Labels: watchbill.Labels{}}
-	if len(e.Labels) > 0 {
-		s.Labels = b.sourceLabels(e)
-	}
-	for _, name := range e.Allow {
-		s.Allow = append(s.Allow, name.v)
-	}
-	b.cfg.Hooks = append(b.cfg.Hooks, s)
 }
 
 // sourceLabels reads the labels of a source's series.

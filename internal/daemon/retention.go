@@ -41,18 +41,21 @@ func (f *flow) retain(ctx context.Context, keep time.Duration) (deleted int, err
 		}
 	}
 	for {
-		var alerts, silences int64
+		var alerts, silences, keys int64
 		err := f.store.Update(ctx, func(tx *store.Tx) (err error) {
 			if alerts, err = tx.DeleteEndedAlerts(now.Add(-keepEnded), 10*retainBatch); err != nil {
 				return err
 			}
-			silences, err = tx.DeleteEndedSilences(now.Add(-keepEnded), 10*retainBatch)
+			if silences, err = tx.DeleteEndedSilences(now.Add(-keepEnded), 10*retainBatch); err != nil {
+				return err
+			}
+			keys, err = tx.DeleteDeadKeys(10 * retainBatch)
 			return err
 		})
 		if err != nil {
 			return deleted, fmt.Errorf("delete what ended long ago: %w", err)
 		}
-		if max(alerts, silences) < 10*retainBatch {
+		if max(alerts, silences, keys) < 10*retainBatch {
 			return deleted, nil
 		}
 	}

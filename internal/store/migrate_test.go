@@ -104,6 +104,9 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 5 {
 		exec(`INSERT INTO expected_heartbeat (name, body, evidence) VALUES ('backup', '{"since": "2026-11-22T03:15:00Z"}', x'6f6b')`)
 	}
+	if version >= 10 {
+		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -182,6 +185,9 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.NoError(t, err)
 		beats, err := tx.HeartbeatRows()
 		require.Equal(t, version >= 5, len(beats) == 1)
+		keyed, found, kerr := tx.KeyedAlert("ci", "k")
+		require.NoError(t, kerr)
+		require.Equal(t, version >= 10, found && keyed.Name() == "CheckoutErrors")
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {

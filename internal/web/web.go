@@ -19,8 +19,8 @@
 //	{"error": {"code": "denied", "message": "…", "hint": "…"}}
 //
 // with the status that belongs to its code: invalid 400, unauthenticated 401,
-// denied 403, not_found 404, conflict 409, too_large 413, unavailable 503,
-// internal 500.
+// denied 403, not_found 404, conflict 409, too_large 413, too_many 429,
+// unavailable 503, internal 500.
 package web
 
 import (
@@ -91,6 +91,7 @@ type Options struct {
 	Probe        http.Handler
 	Query        http.Handler                                                                    // Prometheus' API, below /api/v1
 	Hook         func(ctx context.Context, source string, body []byte) (dedup string, err error) // nil error once it is on disk
+	Raise        func(ctx context.Context, who Actor, r RaiseRequest) (Raised, error)
 	Write        func(w http.ResponseWriter, r *http.Request, source string)
 	Logger       *slog.Logger
 }
@@ -251,6 +252,8 @@ func status(code watchbill.Code) int {
 		return http.StatusConflict
 	case watchbill.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
+	case watchbill.CodeTooMany:
+		return http.StatusTooManyRequests
 	case watchbill.CodeUnavailable:
 		return http.StatusServiceUnavailable
 	case watchbill.CodeInternal:
@@ -281,6 +284,8 @@ func (s *Server) fail(w http.ResponseWriter, c call, err error) {
 	case watchbill.CodeUnauthenticated:
 		s.o.Logger.InfoContext(c.Context(), "caller was refused", "method", c.Method, "path", c.URL.Path, "remote", c.RemoteAddr, "reason", errors.Unwrap(err))
 		w.Header().Set("WWW-Authenticate", `Basic realm="watchbill: any user name, a token as the password"`)
+	case watchbill.CodeTooMany:
+		retryAfter(w, err)
 	case watchbill.CodeInvalid, watchbill.CodeDenied, watchbill.CodeNotFound, watchbill.CodeConflict, watchbill.CodeTooLarge:
 	}
 	if err := reply(w, status(body.Code), problem{body}); err != nil {
