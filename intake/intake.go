@@ -210,6 +210,7 @@ func (s Source) times(e *Event, now time.Time) error {
 	if err := checkInstant("endsAt", a.EndsAt); err != nil {
 		return err
 	}
+	a.StartsAt = a.StartsAt.UTC()
 	if a.StartsAt.IsZero() || a.StartsAt.After(now) {
 		a.StartsAt = now
 	}
