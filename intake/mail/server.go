@@ -65,7 +65,7 @@ func New(o Options) *Server {
 
 // Serve takes mails in from a listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.smtp.Serve(&tracked{netutil.LimitListener(l, maxConnections), s}); err != nil && !errors.Is(err, smtp.ErrServerClosed) {
+	if err := s.smtp.Serve(&tracked{netutil.LimitListener(l, maxConnections), s}); err != nil && !errors.Is(err, smtp.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("take mails in: %w", err)
 	}
 	return nil

@@ -18,6 +18,8 @@ import (
 	"watchbill"
 	"watchbill/internal/auth"
 	"watchbill/internal/daemon"
+	"watchbill/internal/pipenet"
+	"watchbill/internal/testkit"
 	"watchbill/internal/web"
 )
 
@@ -38,10 +40,16 @@ sources:
 // hooked is a scene with sources that push, at night.
 func hooked(t *testing.T, script func(*testing.T, *hookScene)) {
 	t.Helper()
-	play(t, func(t *testing.T, s *scene) {
+	pipenet.Warm(t.Context())
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
+		until(began)
+		s := &scene{World: world(t, "testdata/story"), t: t, phone: &testkit.Receiver{}, began: began}
 		s.expect(hookSources)
-		require.NoError(t, s.Daemon.Reload(t.Context()))
-		s.phone.Pages()
+		s.Host("push.test", s.phone)
+		s.Start()
+		defer func() { s.Stop() }()
+		s.frank = s.As("frank")
 		script(t, &hookScene{scene: s, keys: map[string]string{}})
 	})
 }
@@ -136,7 +144,7 @@ func TestHooksOpenAndEnd(t *testing.T) {
 			require.Equal(t, c.role, string(inc.Path.Steps[0].Roles[0]), c.source)
 			pages := s.phone.Pages()[paged:]
 			require.NotEmpty(t, pages, c.source)
-			require.Equal(t, map[string]string{"support": "ben", "security": "eve"}[c.role], pages[0].Person, c.source)
+			require.Equal(t, map[string]string{"support": "ana", "security": "eve"}[c.role], pages[0].Person, c.source)
 
 			code, text = send(c.source, c.begins) // sent again
 			require.Equal(t, http.StatusAccepted, code, text)
@@ -169,7 +177,7 @@ func TestASourceCannotTouchTheAlertsOfAnother(t *testing.T) {
 		victim := show(t, s.frank, s.of("from-ci").ID).Alerts[0]
 		require.Equal(t, "ci", victim.Labels[watchbill.LabelSource])
 		ended := victim
-		ended.EndsAt = time.Now().Add(-time.Second)
+		ended.StartsAt, ended.EndsAt = time.Now().Add(-time.Hour), time.Now().Add(-time.Second)
 
 		pusher := &web.Client{URL: s.frank.URL, Token: machine(t, s.Daemon, "pusher", auth.ScopeAlerts), HTTP: s.frank.HTTP}
 		require.NoError(t, pusher.PostAlerts(t.Context(), []watchbill.Alert{ended}))
@@ -384,7 +392,7 @@ func TestEverybodyMayRaise(t *testing.T) {
 			require.Equal(t, "preprod", r.Incident.Environment)
 			pages := s.phone.Pages()[paged:]
 			require.NotEmpty(t, pages)
-			require.Equal(t, "ben", pages[0].Person)
+			require.Equal(t, "ana", pages[0].Person)
 			v := show(t, s.frank, r.Incident.ID)
 			require.Len(t, v.Alerts, 1)
 			i := 0
@@ -450,9 +458,9 @@ func TestOneKeyAtOnceIsOneAlert(t *testing.T) {
 
 func as(t *testing.T, d *daemon.Daemon, addr string, who watchbill.PersonID) *web.Client {
 	t.Helper()
-	secret, _, err := d.CreateToken(t.Context(), auth.Spec{Person: who, CreatedBy: "test"})
+	secret, _, err := d.CreateToken(t.Context(), auth.Spec{Name: "test", Person: who, CreatedBy: "test"})
 	require.NoError(t, err)
-	return &web.Client{URL: "http://" + addr, Token: secret.Reveal()}
+	return &web.Client{URL: "http://" + addr, Token: secret.Reveal(), HTTP: http.DefaultClient}
 }
 
 // A client's mail opens a case on the support's role; what follows in the exchange

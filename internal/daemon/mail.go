@@ -45,7 +45,9 @@ func (m mailIntake) stop(ctx context.Context) error {
 	if m.server == nil {
 		return nil
 	}
-	return m.server.Shutdown(ctx)
+	err := m.server.Shutdown(ctx)
+	_ = m.listener.Close() // it is closed already, unless serve had yet to begin
+	return err
 }
 
 // close is stop for a listener that was never served from.

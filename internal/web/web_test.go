@@ -28,6 +28,7 @@ import (
 // world is a server over fakes that remember what was done to them.
 type world struct {
 	server  *web.Server
+	options web.Options
 	headers map[string]string // by caller: the Authorization header
 
 	mu       sync.Mutex
@@ -240,7 +241,7 @@ func setUp(t testing.TB) *world {
 	}
 	matrix, ok := router.Preset("operations")
 	require.True(t, ok)
-	w.server = web.New(web.Options{
+	w.options = web.Options{
 		Authenticate: a.Authenticate,
 		Matrix:       func() watchbill.Matrix { return matrix },
 		Receive:      w.Receive,
@@ -250,6 +251,8 @@ func setUp(t testing.TB) *world {
 		Hold:         w,
 		Services:     w,
 		Heartbeats:   w,
+		Hook:         w.hook,
+		Raise:        w.raise,
 		Alarm:        alarm{w},
 		Explain:      w.explain,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
@@ -260,8 +263,15 @@ func setUp(t testing.TB) *world {
 		Query:        http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, `{"status":"success"}`) }),
 		Write:        func(rw http.ResponseWriter, _ *http.Request, _ string) { rw.WriteHeader(http.StatusNoContent) },
 		Logger:       slog.New(slog.DiscardHandler),
-	})
+	}
+	w.server = web.New(w.options)
 	return w
+}
+
+// log has the server log somewhere.
+func (w *world) log(l *slog.Logger) {
+	w.options.Logger = l
+	w.server = web.New(w.options)
 }
 
 // call sends one request as a caller.
@@ -288,7 +298,7 @@ func problem(t testing.TB, rec *httptest.ResponseRecorder) (code watchbill.Code,
 }
 
 func target(r web.Route) string {
-	return strings.NewReplacer("{key}", "k", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full").Replace(r.Path)
+	return strings.NewReplacer("{key}", "k", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
 }
 
 // Who gets past the door of each route. Everybody else is answered 401 without
@@ -296,7 +306,7 @@ func target(r web.Route) string {
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	const (
-		anybody  = "nobody bad machine:none machine:alerts machine:metrics machine:read machine:signals machine:write manager deployment infrastructure security support roleless"
+		anybody  = "nobody bad machine:none machine:alerts machine:hooks machine:metrics machine:read machine:signals machine:write manager deployment infrastructure security support roleless"
 		people   = "manager deployment infrastructure security support roleless"
 		marked   = "manager deployment infrastructure security support"
 		readers  = "machine:read " + people
@@ -309,6 +319,10 @@ func TestPermissions(t *testing.T) {
 		"GET /metrics":                            "machine:metrics " + people,
 		"GET /probe":                              "machine:metrics " + people,
 		"POST /api/v2/alerts":                     "machine:alerts " + marked,
+		"POST /hooks/{source}":                    "machine:hooks",
+		"POST /hooks/{source}/{token}":            "", // the token stands in the address: TestHookByAddress
+		"POST /v2/enqueue":                        anybody,
+		"POST /api/ops/v1/raise":                  people,
 		"GET /api/v2/silences":                    readers,
 		"POST /api/v2/silences":                   stewards,
 		"GET /api/v2/silence/{id}":                readers,
@@ -376,6 +390,8 @@ func TestPermissions(t *testing.T) {
 			case caller == "nobody", caller == "bad":
 				status = http.StatusUnauthorized
 				require.NotEmpty(t, rec.Header().Get("WWW-Authenticate"))
+			case list == "": // nobody's token is in the address
+				status = http.StatusUnauthorized
 			default:
 				status = http.StatusForbidden
 			}
