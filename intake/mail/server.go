@@ -207,10 +207,10 @@ func (c *session) Data(r io.Reader) error {
 // mail itself is told for good.
 func answer(logger *slog.Logger, source string, err error) error {
 	if e, ok := errors.AsType[*watchbill.Error](err); ok {
-		switch e.Code {
-		case watchbill.CodeInvalid, watchbill.CodeTooLarge, watchbill.CodeDenied:
+		if slices.Contains([]watchbill.Code{watchbill.CodeInvalid, watchbill.CodeTooLarge, watchbill.CodeDenied}, e.Code) {
 			return refusal(554, smtp.EnhancedCode{5, 6, 0}, "%v", e)
-		case watchbill.CodeTooMany:
+		}
+		if e.Code == watchbill.CodeTooMany {
 			return refusal(451, smtp.EnhancedCode{4, 7, 0}, "%v", e)
 		}
 	}

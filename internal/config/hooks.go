@@ -72,7 +72,7 @@ func (b *builder) hook(e sourceEntry) {
 		b.recipients(e, &s)
 	case intake.AlertmanagerAPI:
 		b.foreign(e, "expire", "recipients")
-	default:
+	case intake.Generic, intake.Alertmanager, intake.Grafana, intake.PagerDuty, intake.Falco, intake.CloudEvents:
 		b.foreign(e, "recipients")
 	}
 	if slices.ContainsFunc(b.cfg.People, func(p watchbill.Person) bool { return string(p.ID) == s.Name }) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,10 +95,10 @@ func (s *Server) enqueue(w http.ResponseWriter, c call) error {
 	if !ok {
 		return err
 	}
-	switch e.Code {
-	case watchbill.CodeInvalid, watchbill.CodeDenied, watchbill.CodeUnauthenticated:
+	if slices.Contains([]watchbill.Code{watchbill.CodeInvalid, watchbill.CodeDenied, watchbill.CodeUnauthenticated}, e.Code) {
 		return reply(w, http.StatusBadRequest, event{Status: "invalid event", Message: "Event object is invalid", Errors: []string{e.Error()}})
-	case watchbill.CodeTooMany:
+	}
+	if e.Code == watchbill.CodeTooMany {
 		retryAfter(w, err)
 		return reply(w, http.StatusTooManyRequests, event{Status: "throttle exceeded", Message: e.Error()})
 	}

@@ -648,8 +648,8 @@ func TestDocumentedBodies(t *testing.T) {
 	require.NoError(t, err)
 	w := setUp(t)
 	for _, r := range w.server.Routes() {
-		if r.Method != http.MethodPost || strings.HasPrefix(r.Path, "/api/v1/") || strings.HasPrefix(r.Path, "/ping/") {
-			continue // those have Prometheus' formats, and any
+		if r.Method != http.MethodPost || strings.HasPrefix(r.Path, "/api/v1/") || strings.HasPrefix(r.Path, "/ping/") || strings.HasPrefix(r.Path, "/hooks/") || r.Path == "/v2/enqueue" {
+			continue // those have Prometheus' formats, any, and those of docs/intake.md
 		}
 		_, section, found := strings.Cut(string(text), "\n### POST "+r.Path+"\n")
 		require.True(t, found, "docs/api.md does not show the body of %s", r.Path)
@@ -658,7 +658,7 @@ func TestDocumentedBodies(t *testing.T) {
 		body, _, _ = strings.Cut(body, "```")
 		require.Equal(t, r.Path != "/-/reload" && !strings.HasPrefix(r.Path, "/api/ops/v1/alarm/"), found, r.Path)
 		rec := w.call("manager", r.Method, target(r), body)
-		require.Equal(t, http.StatusOK, rec.Code, "%s: %s", r.Path, rec.Body)
+		require.Contains(t, []int{http.StatusOK, http.StatusCreated}, rec.Code, "%s: %s", r.Path, rec.Body)
 	}
-	require.Len(t, w.done(), 11)
+	require.Len(t, w.done(), 12)
 }
