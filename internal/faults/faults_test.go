@@ -8,10 +8,9 @@ func TestFaults(t *testing.T) {
 	for _, s := range []struct {
 		name   string
 		quick  bool // part of go test
-		beside bool // another one may run beside it: it sleeps for most of its time, or its time is virtual
+		beside bool // another one may run beside it: it sleeps or waits for the disk most of the time, or its time is virtual
 		play   func(*testing.T)
 	}{
-		{"crash matrix", true, false, crashMatrix},
 		{"power loss", true, false, powerLoss},
 		{"ack while hanging", true, false, ackWhileHanging},
 		{"on time", true, false, onTime},
@@ -19,6 +18,7 @@ func TestFaults(t *testing.T) {
 		{"two senders", true, false, twoSenders},
 		{"clock steps", false, false, clockSteps},
 		{"reloads", false, false, reloads},
+		{"crash matrix", true, true, crashMatrix},
 		{"soak", false, true, soak},
 		{"many incidents", false, true, manyIncidents},
 		{"full disk", false, true, fullDisk},
