@@ -210,7 +210,7 @@ func (s Source) times(e *Event, now time.Time) error {
 	if err := checkInstant("endsAt", a.EndsAt); err != nil {
 		return err
 	}
-	a.StartsAt = a.StartsAt.UTC()
+	a.StartsAt, a.EndsAt = a.StartsAt.UTC(), a.EndsAt.UTC()
 	if a.StartsAt.IsZero() || a.StartsAt.After(now) {
 		a.StartsAt = now
 	}
