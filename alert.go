@@ -9,6 +9,16 @@ import (
 // Labels is a set of names and values, for labels and for annotations.
 type Labels map[string]string
 
+// Labels that watchbill sets and nobody else can.
+const (
+	LabelSource = "watchbill_source" // the name of the source that pushed it
+	LabelDedup  = "watchbill_dedup"  // the source's own key, of an alert that is told once and not sent again
+	LabelCase   = "watchbill_case"   // such a key too; each value has an incident of its own
+)
+
+// ReservedLabels are the names of the labels that nobody else can set.
+func ReservedLabels() []string { return []string{LabelSource, LabelDedup, LabelCase} }
+
 // Fingerprint identifies a label set: 16 hexadecimal digits.
 type Fingerprint string
 
@@ -95,6 +105,10 @@ func (a Alert) Fingerprint() Fingerprint { return a.Labels.Fingerprint() }
 
 // Resolved reports whether the alert has ended at now.
 func (a Alert) Resolved(now time.Time) bool { return !a.EndsAt.IsZero() && !a.EndsAt.After(now) }
+
+// ToldOnce reports whether whoever raised the alert does not send it again: its
+// end is told by a key, by a person, or by nobody.
+func (a Alert) ToldOnce() bool { return a.Labels[LabelDedup] != "" || a.Labels[LabelCase] != "" }
 
 // Name is the alert's alertname label.
 func (a Alert) Name() string { return a.Labels["alertname"] }

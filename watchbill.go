@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // PersonID names a person, as written under people: in the configuration.
@@ -125,6 +126,7 @@ const (
 	CodeNotFound        Code = "not_found"
 	CodeConflict        Code = "conflict"
 	CodeTooLarge        Code = "too_large"
+	CodeTooMany         Code = "too_many"
 	CodeUnavailable     Code = "unavailable"
 	CodeInternal        Code = "internal"
 )
@@ -136,6 +138,8 @@ type Error struct {
 	Message string
 	Hint    string
 	Err     error
+
+	RetryAfter time.Duration // when it may be tried again, for CodeTooMany
 }
 
 // Error returns the message and, if there is one, the hint after a semicolon.

@@ -285,7 +285,7 @@ func (r *Router) severity(l watchbill.Labels) (watchbill.Severity, string) {
 
 // key returns the group key: name="value" of each label grouped by, with the
 // verdict's own service, environment and activity in place of labels of these
-// names.
+// names, and the case of an alert that is one.
 func (r *Router) key(l watchbill.Labels, v Verdict) string {
 	parts := make([]string, len(r.cfg.GroupBy))
 	for i, name := range r.cfg.GroupBy {
@@ -299,6 +299,9 @@ func (r *Router) key(l watchbill.Labels, v Verdict) string {
 			value = string(v.Activity)
 		}
 		parts[i] = fmt.Sprintf("%s=%q", name, value)
+	}
+	if id := l[watchbill.LabelCase]; id != "" { // what a person raised joins nothing else
+		parts = append(parts, fmt.Sprintf("case=%q", id))
 	}
 	return strings.Join(parts, ",")
 }

@@ -97,7 +97,7 @@ func report(err error, stderr io.Writer) int {
 			return exitUnreachable
 		case watchbill.CodeDenied, watchbill.CodeUnauthenticated:
 			return exitDenied
-		case watchbill.CodeInvalid, watchbill.CodeNotFound, watchbill.CodeConflict, watchbill.CodeTooLarge, watchbill.CodeInternal:
+		case watchbill.CodeInvalid, watchbill.CodeNotFound, watchbill.CodeConflict, watchbill.CodeTooLarge, watchbill.CodeTooMany, watchbill.CodeInternal:
 		}
 		return exitFailed
 	}

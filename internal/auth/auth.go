@@ -92,6 +92,7 @@ type Scope string
 // The scopes of a machine's token.
 const (
 	ScopeAlerts  Scope = "alerts"  // push alerts
+	ScopeHooks   Scope = "hooks"   // push alerts as a source
 	ScopeMetrics Scope = "metrics" // read /metrics
 	ScopeRead    Scope = "read"    // read the API
 	ScopeSignals Scope = "signals" // post signals of services, such as test results
@@ -99,7 +100,9 @@ const (
 )
 
 // Scopes returns every scope.
-func Scopes() []Scope { return []Scope{ScopeAlerts, ScopeMetrics, ScopeRead, ScopeSignals, ScopeWrite} }
+func Scopes() []Scope {
+	return []Scope{ScopeAlerts, ScopeHooks, ScopeMetrics, ScopeRead, ScopeSignals, ScopeWrite}
+}
 
 // ParseScope reads the name of a scope, as [Scopes] returns them.
 func ParseScope(s string) (Scope, error) {

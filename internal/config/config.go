@@ -19,6 +19,7 @@ import (
 	"watchbill/collector/heartbeat"
 	"watchbill/escalation"
 	"watchbill/incident"
+	"watchbill/intake"
 	"watchbill/internal/auth"
 	"watchbill/internal/notify"
 	"watchbill/internal/watchdog"
@@ -56,6 +57,8 @@ type Config struct {
 	Services []watchbill.Service
 
 	Collector  collector.Config
+	Hooks      []intake.Source
+	Mail       Mail
 	Heartbeats heartbeat.Config
 	Targets    targets.Config
 	Router     router.Config
@@ -208,6 +211,7 @@ func (b *builder) build() {
 	b.targetFiles()
 	b.heartbeats()
 	b.writers()
+	b.mail()
 	b.foreignRules()
 	b.watch()
 	b.assemble()

@@ -21,6 +21,7 @@ type sections struct {
 	Query        querySection       `yaml:"query"`
 	Heartbeats   []heartbeatEntry   `yaml:"heartbeats"`
 	Sources      []sourceEntry      `yaml:"sources"`
+	Mail         mailSection        `yaml:"mail"`
 	Limits       limitsSection      `yaml:"limits"`
 	Vanishing    vanishingSection   `yaml:"vanishing"`
 	Logs         []logsEntry        `yaml:"logs"`

@@ -2,12 +2,14 @@ package config
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
 	"watchbill/collector"
+	"watchbill/intake"
 )
 
 // kindWrite is the kind of a source that writes series.
@@ -18,10 +20,14 @@ type sourceEntry struct {
 	Name   text         `yaml:"name"`
 	Kind   text         `yaml:"kind"`
 	Labels table[text]  `yaml:"labels"`
+	Allow  []text       `yaml:"label_allow"`
+	Expire duration     `yaml:"expire"`
+	To     []text       `yaml:"recipients"`
 	Limits sourceLimits `yaml:"limits"`
 }
 
 type sourceLimits struct {
+	Alerts     number `yaml:"alerts"`
 	Series     number `yaml:"series"`
 	Samples    number `yaml:"samples"`
 	Rate       number `yaml:"rate"`
@@ -36,8 +42,12 @@ func (b *builder) writers() {
 		if !b.name(e.Name, e.Node, "source", seen) {
 			continue
 		}
+		if slices.Contains(intake.Kinds(), intake.Kind(e.Kind.v)) {
+			b.hook(e)
+			continue
+		}
 		if kind := e.Kind; kind.given() && kind.v != kindWrite {
-			b.problem(kind.n, didYouMean(kind.v, []string{kindWrite}, "write "+kindWrite), "there is no kind of source %q", kind.v)
+			b.problem(kind.n, didYouMean(kind.v, sourceKinds(), "use "+strings.Join(sourceKinds(), ", ")), "there is no kind of source %q", kind.v)
 		} else if !kind.given() && keyNode(e.Node, "kind") == nil {
 			b.problem(e.Name.n, "add kind: "+kindWrite, "the source %s has no kind", e.Name.v)
 		}
@@ -49,6 +59,7 @@ func (b *builder) writers() {
 		if most := 100_000; s.Samples > most {
 			b.problem(e.Limits.Samples.n, "write 10000, and lower max_samples_per_send where the series come from", "more than %d samples in a request", most)
 		}
+		b.foreign(e, "label_allow", "expire", "recipients", "limits.alerts")
 		for _, other := range b.cfg.Collector.Sources {
 			if len(s.Labels) > 0 && maps.Equal(other.Labels, s.Labels) {
 				b.problem(e.Name.n, "give each a label that tells them apart, such as site", "%s has the same labels as %s: nobody could tell whose a series is", s.Name, other.Name)

@@ -93,11 +93,11 @@ func (f *flow) Note(ctx context.Context, id watchbill.IncidentID, who web.Actor,
 // Resolve records that a person holds an incident for over.
 func (f *flow) Resolve(ctx context.Context, id watchbill.IncidentID, who web.Actor, r web.ResolveRequest) (watchbill.Incident, error) {
 	return f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {
-		firing, err := w.firing(id)
+		firing, err := w.endTold(id)
 		if err != nil {
 			return incident.Effect{}, err
 		}
-		return w.life.Resolve(w.now, inc, incident.Resolution{By: incident.Actor(who), Reason: r.Reason, Firing: len(firing), Quiet: r.QuietUntil})
+		return w.life.Resolve(w.now, inc, incident.Resolution{By: incident.Actor(who), Reason: r.Reason, Firing: firing, Quiet: r.QuietUntil})
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"watchbill"
 	"watchbill/escalation"
 	"watchbill/incident"
+	"watchbill/intake"
 	"watchbill/internal/notify"
 	"watchbill/router"
 	"watchbill/runbooks"
@@ -18,6 +19,7 @@ import (
 // rooms is one configuration in force: what decides, without anything that
 // runs. A reload replaces it whole. Explain and the live path both work on it.
 type rooms struct {
+	hooks       []intake.Source
 	matrix      watchbill.Matrix
 	people      map[watchbill.PersonID]watchbill.Person
 	externalURL string

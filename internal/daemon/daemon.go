@@ -29,6 +29,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,13 +94,15 @@ type Daemon struct {
 	signals   *signals
 
 	heartbeats *heartbeats
+	intakes    *intakes
+	mail       mailIntake
 }
 
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{
 		matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
-		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute,
+		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks,
 		people: map[watchbill.PersonID]watchbill.Person{}, rosterLines: map[watchbill.RoleID]string{},
 	}
 	for _, p := range cfg.People {
@@ -161,6 +164,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
 	d.heartbeats = newHeartbeats(d.flow, cfg.Heartbeats, d.registry)
+	d.intakes = newIntakes(d.flow, d.heartbeats, d.registry)
 	if d.watch, err = newWatch(cfg, d); err != nil {
 		return nil, err
 	}
@@ -189,6 +193,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			return nil, watchbill.Errorf(watchbill.CodeUnavailable, "choose another address with listen: in the configuration", "cannot listen on %s: %v", cfg.Listen, err)
 		}
 	}
+	if d.mail, err = listenForMail(ctx, cfg, d.intakes); err != nil {
+		return nil, err
+	}
 	d.server = &http.Server{
 		Handler: d.web().Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
@@ -215,7 +222,7 @@ func (d *Daemon) web() *web.Server {
 	return web.New(web.Options{
 		Authenticate: d.auth.Authenticate,
 		Matrix:       func() watchbill.Matrix { return d.rooms.Load().matrix },
-		Receive:      d.heartbeats.receive,
+		Receive:      d.intakes.receive,
 		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,
 		Acts:         d.flow,
@@ -235,6 +242,8 @@ func (d *Daemon) web() *web.Server {
 		Metrics:      promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{Registry: d.registry}),
 		Query:        d.collector.API(),
 		Write:        d.collector.Write,
+		Hook:         d.intakes.Hook,
+		Raise:        d.intakes.Raise,
 		Logger:       d.o.Logger,
 	})
 }
@@ -273,6 +282,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return nil
 		}
 	})
+	part("mail", d.mail.serve)
 	part("collector", func() error { return d.collect(ctx) })
 	// Before the timers: what was raised before a stop is renewed before it ends.
 	if _, err := d.heartbeats.round(ctx); err != nil {
@@ -293,7 +303,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	drain, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
-	err = errors.Join(err, d.server.Shutdown(drain), stopHousekeeping())
+	err = errors.Join(err, d.server.Shutdown(drain), d.mail.stop(drain), stopHousekeeping())
 	parts.Wait()
 	stopAlarm()
 	return errors.Join(err, d.store.Close())
@@ -315,6 +325,7 @@ func (d *Daemon) close() error {
 	if d.listener != nil {
 		errs = append(errs, d.listener.Close())
 	}
+	errs = append(errs, d.mail.close())
 	if d.collector != nil {
 		errs = append(errs, d.collector.Close())
 	}
@@ -352,7 +363,7 @@ func (d *Daemon) replace() error {
 		return err
 	}
 	for key, changed := range map[string]bool{
-		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "auth": cfg.Auth != d.fixed.Auth,
+		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": cfg.Auth != d.fixed.Auth,
 	} {
 		if changed {
 			d.o.Logger.Warn("a reload does not change this; it takes effect at the next start", "key", key)
@@ -395,7 +406,7 @@ func (d *Daemon) nudge() {
 
 // fromRules takes alerts of the rule engine in.
 func (d *Daemon) fromRules(ctx context.Context, alerts []watchbill.Alert) error {
-	err := d.flow.Receive(ctx, "rules", alerts)
+	err := d.flow.Receive(ctx, "rules", unclaimed(alerts))
 	if err != nil {
 		d.stats.notifyErrors.Inc()
 	}

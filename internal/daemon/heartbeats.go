@@ -173,30 +173,15 @@ func (b *heartbeats) receive(ctx context.Context, source string, alerts []watchb
 	if len(set.alerts) == 0 {
 		return b.flow.Receive(ctx, source, alerts)
 	}
-	now := time.Now()
-	pings := map[string]heartbeat.Ping{}
+	p := newPinged(set)
 	var rest []watchbill.Alert
 	for _, a := range alerts {
-		l := make(model.LabelSet, len(a.Labels))
-		for name, value := range a.Labels {
-			l[model.LabelName(name)] = model.LabelValue(value)
-		}
-		ping := false
-		for _, h := range set.alerts {
-			if !h.Match.Matches(l) {
-				continue
-			}
-			ping = true
-			if !a.Resolved(now) {
-				pings[h.Name] = heartbeat.Ping{Kind: heartbeat.Success, Via: "alert"}
-			}
-		}
-		if !ping {
+		if !p.by(a) {
 			rest = append(rest, a)
 		}
 	}
-	if len(pings) > 0 {
-		if err := b.hear(ctx, pings, nil); err != nil {
+	if len(p.pings) > 0 {
+		if err := b.hear(ctx, p.pings, nil); err != nil {
 			return err
 		}
 	}
@@ -204,6 +189,36 @@ func (b *heartbeats) receive(ctx context.Context, source string, alerts []watchb
 		return nil
 	}
 	return b.flow.Receive(ctx, source, rest)
+}
+
+// pinged gathers the pings among alerts.
+type pinged struct {
+	set   *heartbeatSet
+	now   time.Time
+	pings map[string]heartbeat.Ping
+}
+
+func newPinged(set *heartbeatSet) pinged {
+	return pinged{set: set, now: time.Now(), pings: map[string]heartbeat.Ping{}}
+}
+
+// by reports whether an alert is a heartbeat's. One that ended is no ping.
+func (p pinged) by(a watchbill.Alert) bool {
+	l := make(model.LabelSet, len(a.Labels))
+	for name, value := range a.Labels {
+		l[model.LabelName(name)] = model.LabelValue(value)
+	}
+	found := false
+	for _, h := range p.set.alerts {
+		if !h.Match.Matches(l) {
+			continue
+		}
+		found = true
+		if !a.Resolved(p.now) {
+			p.pings[h.Name] = heartbeat.Ping{Kind: heartbeat.Success, Via: "alert"}
+		}
+	}
+	return found
 }
 
 // record reads what was heard of a heartbeat, which begins to be expected if

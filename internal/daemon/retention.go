@@ -41,7 +41,7 @@ func (f *flow) retain(ctx context.Context, keep time.Duration) (deleted int, err
 		}
 	}
 	for {
-		var alerts, silences, decisions, history int64
+		var alerts, silences, decisions, history, keys int64
 		err := f.store.Update(ctx, func(tx *store.Tx) (err error) {
 			if alerts, err = tx.DeleteEndedAlerts(now.Add(-keepEnded), 10*retainBatch); err != nil {
 				return err
@@ -55,12 +55,15 @@ func (f *flow) retain(ctx context.Context, keep time.Duration) (deleted int, err
 			if history, err = tx.DeleteOccurrences(now.Add(-keep), 10*retainBatch); err != nil {
 				return err
 			}
+			if keys, err = tx.DeleteDeadKeys(10 * retainBatch); err != nil {
+				return err
+			}
 			return tx.DeleteNotices(now.Add(-keepEnded))
 		})
 		if err != nil {
 			return deleted, fmt.Errorf("delete what ended long ago: %w", err)
 		}
-		if max(alerts, silences, decisions, history) < 10*retainBatch {
+		if max(alerts, silences, decisions, history, keys) < 10*retainBatch {
 			return deleted, nil
 		}
 	}

@@ -110,6 +110,9 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 7 {
 		exec(`INSERT INTO decision (at, fingerprint, body) VALUES (?, 'f00d', '{"alert": "f00d", "ruling": "muted"}')`, unix(goldenTime()))
 	}
+	if version >= 10 {
+		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -194,6 +197,10 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.NoError(t, err)
 		history, err := tx.Occurrences(OccurrenceQuery{Limit: 5})
 		require.Equal(t, version >= 6, len(history) == 1)
+		require.NoError(t, err)
+		keyed, found, kerr := tx.KeyedAlert("ci", "k")
+		require.NoError(t, kerr)
+		require.Equal(t, version >= 10, found && keyed.Name() == "CheckoutErrors")
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {

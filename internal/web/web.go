@@ -19,8 +19,8 @@
 //	{"error": {"code": "denied", "message": "…", "hint": "…"}}
 //
 // with the status that belongs to its code: invalid 400, unauthenticated 401,
-// denied 403, not_found 404, conflict 409, too_large 413, unavailable 503,
-// internal 500.
+// denied 403, not_found 404, conflict 409, too_large 413, too_many 429,
+// unavailable 503, internal 500.
 package web
 
 import (
@@ -99,7 +99,9 @@ type Options struct {
 	Ready        func(ctx context.Context) error
 	Metrics      http.Handler
 	Probe        http.Handler
-	Query        http.Handler // Prometheus' API, below /api/v1
+	Query        http.Handler                                                                    // Prometheus' API, below /api/v1
+	Hook         func(ctx context.Context, source string, body []byte) (dedup string, err error) // nil error once it is on disk
+	Raise        func(ctx context.Context, who Actor, r RaiseRequest) (Raised, error)
 	Write        func(w http.ResponseWriter, r *http.Request, source string)
 	Logger       *slog.Logger
 }
@@ -176,7 +178,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read))
+	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes())
 }
 
 func (n Need) person() Need {
@@ -261,6 +263,8 @@ func status(code watchbill.Code) int {
 		return http.StatusConflict
 	case watchbill.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
+	case watchbill.CodeTooMany:
+		return http.StatusTooManyRequests
 	case watchbill.CodeUnavailable:
 		return http.StatusServiceUnavailable
 	case watchbill.CodeInternal:
@@ -291,6 +295,8 @@ func (s *Server) fail(w http.ResponseWriter, c call, err error) {
 	case watchbill.CodeUnauthenticated:
 		s.o.Logger.InfoContext(c.Context(), "caller was refused", "method", c.Method, "path", c.URL.Path, "remote", c.RemoteAddr, "reason", errors.Unwrap(err))
 		w.Header().Set("WWW-Authenticate", `Basic realm="watchbill: any user name, a token as the password"`)
+	case watchbill.CodeTooMany:
+		retryAfter(w, err)
 	case watchbill.CodeInvalid, watchbill.CodeDenied, watchbill.CodeNotFound, watchbill.CodeConflict, watchbill.CodeTooLarge:
 	}
 	if err := reply(w, status(body.Code), problem{body}); err != nil {
