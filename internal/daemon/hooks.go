@@ -370,7 +370,11 @@ func (w *work) endTold(id watchbill.IncidentID) (firing int, err error) {
 		case !row.ToldOnce():
 			firing++
 		default:
-			row.Ended, row.Muted, row.EndsAt = true, "", w.now
+			row.EndsAt = w.now
+			if err := w.occurred(&row); err != nil {
+				return 0, err
+			}
+			row.Ended, row.Muted = true, ""
 			if err := w.put(row); err != nil {
 				return 0, err
 			}

@@ -31,11 +31,11 @@ var controls = []control{
 	{
 		name: "answer before commit",
 		edits: []edit{{
-			"internal/daemon/daemon.go", `Receive:\s+d\.heartbeats\.receive,`,
+			"internal/daemon/daemon.go", `Receive:\s+d\.intakes\.receive,`,
 			`Receive: func(ctx context.Context, source string, alerts []watchbill.Alert) error {
 				go func() {
 					time.Sleep(20 * time.Millisecond) // so that every death finds some of them
-					d.heartbeats.receive(context.WithoutCancel(ctx), source, alerts)
+					d.intakes.receive(context.WithoutCancel(ctx), source, alerts)
 				}()
 				return nil
 			},`,

@@ -110,7 +110,7 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 7 {
 		exec(`INSERT INTO decision (at, fingerprint, body) VALUES (?, 'f00d', '{"alert": "f00d", "ruling": "muted"}')`, unix(goldenTime()))
 	}
-	if version >= 10 {
+	if version >= 8 {
 		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
 	}
 	require.NoError(t, db.Close())
@@ -200,7 +200,7 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.NoError(t, err)
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)
-		require.Equal(t, version >= 10, found && keyed.Name() == "CheckoutErrors")
+		require.Equal(t, version >= 8, found && keyed.Name() == "CheckoutErrors")
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {
