@@ -205,7 +205,9 @@ func TestFarewell(t *testing.T) {
 			stop()
 			pass(2 * time.Second)
 		}
-		require.Contains(t, []int{4, 5, 6}, len(times(e.got())), "at most two a minute: %v", times(e.got()))
+		// Whether a process sends its message before it dies, or as its last words, is
+		// a race; a minute has one of each at most.
+		require.Contains(t, []int{3, 4, 5, 6}, len(times(e.got())), "one or two a minute: %v", times(e.got()))
 	})
 }
 
