@@ -12,30 +12,41 @@ import (
 	"watchbill"
 )
 
+// generic is our own format.
+type generic struct {
+	Summary  string           `json:"summary"`
+	Details  any              `json:"details"`
+	Action   string           `json:"action"`
+	Dedup    string           `json:"dedup"`
+	Severity string           `json:"severity"`
+	Labels   watchbill.Labels `json:"labels"`
+}
+
+// action is what the body asks for. field is where it stands.
+func (g generic) action(field string) (Action, error) {
+	switch g.Action {
+	case "", string(Trigger):
+		return Trigger, nil
+	case "close", string(Resolve):
+		return Resolve, nil
+	}
+	return "", watchbill.Invalidf("use trigger or resolve", "%s: %.40q is not known", field, g.Action)
+}
+
 // decodeGeneric reads our own format:
 //
 //	{"summary": "…", "details": …, "action": "trigger|resolve", "dedup": "…", "severity": "…", "labels": {…}}
 //
 // A resolve needs dedup, or the labels of what it ends.
 func decodeGeneric(body []byte) ([]Event, error) {
-	var b struct {
-		Summary  string           `json:"summary"`
-		Details  any              `json:"details"`
-		Action   string           `json:"action"`
-		Dedup    string           `json:"dedup"`
-		Severity string           `json:"severity"`
-		Labels   watchbill.Labels `json:"labels"`
-	}
+	var b generic
 	if err := unmarshal(body, &b); err != nil {
 		return nil, err
 	}
-	action := Action(cmp.Or(b.Action, string(Trigger)))
-	if action == "close" {
-		action = Resolve
-	}
+	action, err := b.action("action")
 	switch {
-	case action != Trigger && action != Resolve:
-		return nil, watchbill.Invalidf("use trigger or resolve", "action: %.40q is not known", b.Action)
+	case err != nil:
+		return nil, err
 	case action == Trigger && b.Summary == "":
 		return nil, watchbill.Invalidf("say in one line what is wrong", "summary: is missing")
 	case action == Resolve && b.Dedup == "" && len(b.Labels) == 0:
@@ -278,23 +289,13 @@ func decodeCloudEvent(body []byte) ([]Event, error) {
 	case b.ID == "" || b.Source == "" || b.Type == "":
 		return nil, watchbill.Invalidf("set them", "id, source and type are needed")
 	}
-	var data struct {
-		Summary  string           `json:"summary"`
-		Details  any              `json:"details"`
-		Action   string           `json:"action"`
-		Dedup    string           `json:"dedup"`
-		Severity string           `json:"severity"`
-		Labels   watchbill.Labels `json:"labels"`
-	}
+	var data generic
 	if len(b.Data) > 0 && json.Unmarshal(b.Data, &data) != nil || data.Summary == "" && data.Details == nil && data.Action == "" {
 		data.Details = string(b.Data)
 	}
-	action := Action(cmp.Or(data.Action, string(Trigger)))
-	if action == "close" {
-		action = Resolve
-	}
-	if action != Trigger && action != Resolve {
-		return nil, watchbill.Invalidf("use trigger or resolve", "data.action: %.40q is not known", data.Action)
+	action, err := data.action("data.action")
+	if err != nil {
+		return nil, err
 	}
 	labels := with(data.Labels, "alertname", cutText(b.Type, maxLabelValue))
 	labels = with(with(labels, "instance", cutText(b.Source, maxLabelValue)), "severity", data.Severity)
