@@ -29,7 +29,7 @@ func (r *Router) Sources(active []watchbill.Alert, now time.Time) *Sources {
 		if a.Resolved(now) {
 			continue
 		}
-		set := labelSet(a.Labels)
+		set := LabelSet(a.Labels)
 		for i, rule := range r.inhibit {
 			if rule.SourceMatchers.Matches(set) {
 				key := equalKey(rule, set)
@@ -50,7 +50,7 @@ func (s *Sources) add(rule *inhibit.InhibitRule, kept []int, n int) []int {
 	if len(kept) < enough {
 		return append(kept, n)
 	}
-	if len(kept) >= 2*enough || rule.TargetMatchers.Matches(labelSet(s.active[n].Labels)) {
+	if len(kept) >= 2*enough || rule.TargetMatchers.Matches(LabelSet(s.active[n].Labels)) {
 		return kept
 	}
 	return append(kept, n)
@@ -59,7 +59,7 @@ func (s *Sources) add(rule *inhibit.InhibitRule, kept []int, n int) []int {
 // For returns the alerts that matter to the decision about one: what
 // [Input.Active] needs, in the order of the whole list.
 func (s *Sources) For(a watchbill.Alert) []watchbill.Alert {
-	set := labelSet(a.Labels)
+	set := LabelSet(a.Labels)
 	var all []int
 	for i, rule := range s.r.inhibit {
 		if rule.TargetMatchers.Matches(set) {
@@ -93,16 +93,7 @@ func equalKey(rule *inhibit.InhibitRule, set model.LabelSet) string {
 func (r *Router) GroupLabels(a watchbill.Alert, v Verdict) watchbill.Labels {
 	group := watchbill.Labels{}
 	for _, name := range r.cfg.GroupBy {
-		value := a.Labels[name]
-		switch name {
-		case "service":
-			value = v.Service
-		case "environment":
-			value = v.Environment
-		case "activity":
-			value = string(v.Activity)
-		}
-		if value != "" {
+		if value := grouped(name, a.Labels, v); value != "" {
 			group[name] = value
 		}
 	}

@@ -45,7 +45,7 @@ func (r *Router) Upstream(a watchbill.Alert) []string {
 	if len(parents) == 0 {
 		return nil
 	}
-	r.classify(labelSet(a.Labels), &v)
+	r.classify(LabelSet(a.Labels), &v)
 	keys := make([]string, len(parents))
 	for i, p := range parents {
 		v.Service = p

@@ -21,7 +21,7 @@ func (r *Router) Reach(s watchbill.Silence, alerts []watchbill.Alert, now time.T
 		return reach, watchbill.Invalidf("correct it and send it again", "matchers: %v", err)
 	}
 	for _, a := range alerts {
-		set := labelSet(a.Labels)
+		set := LabelSet(a.Labels)
 		if !ms.Matches(set) {
 			continue
 		}
@@ -77,7 +77,7 @@ func (r *Router) ForSecurity(s watchbill.Silence) bool {
 		}
 	}
 	v := Verdict{}
-	r.classify(labelSet(own), &v)
+	r.classify(LabelSet(own), &v)
 	return v.Activity == watchbill.ActivitySecurity || s.Reach != nil && s.Reach.Security > 0
 }
 

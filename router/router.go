@@ -36,7 +36,6 @@ package router
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -181,7 +180,7 @@ type Mute struct {
 // NeedsActive reports whether the decision about an alert depends on the other
 // alerts that fire, so that callers need not gather them in vain.
 func (r *Router) NeedsActive(a watchbill.Alert) bool {
-	set := labelSet(a.Labels)
+	set := LabelSet(a.Labels)
 	return slices.ContainsFunc(r.inhibit, func(rule *inhibit.InhibitRule) bool { return rule.TargetMatchers.Matches(set) })
 }
 
@@ -193,7 +192,7 @@ func (r *Router) Alone(a watchbill.Alert) bool { return !r.NeedsActive(a) && len
 // Decide returns the verdict on an alert at an instant. It depends on nothing
 // but its argument and the configuration.
 func (r *Router) Decide(in Input) Verdict {
-	set := labelSet(in.Alert.Labels)
+	set := LabelSet(in.Alert.Labels)
 	v := Verdict{}
 	v.Service, v.Environment = r.place(in.Alert.Labels)
 	rule := r.classify(set, &v)
@@ -266,7 +265,7 @@ func (r *Router) Severity(l watchbill.Labels) watchbill.Severity {
 	v.Severity, v.SeverityReason = r.severity(l)
 	if len(r.cfg.Exceptions) > 0 {
 		v.Service, v.Environment = r.place(l)
-		r.classify(labelSet(l), &v)
+		r.classify(LabelSet(l), &v)
 		r.exception(&v)
 	}
 	return v.Severity
@@ -283,22 +282,26 @@ func (r *Router) severity(l watchbill.Labels) (watchbill.Severity, string) {
 	return watchbill.Sev3, fmt.Sprintf("severity=%q is not in severities: so sev3", label)
 }
 
-// key returns the group key: name="value" of each label grouped by, with the
-// verdict's own service, environment and activity in place of labels of these
-// names, and the case of an alert that is one.
+// grouped is the value of a label by which alerts are grouped: the verdict's own
+// service, environment and activity stand in place of labels of these names.
+func grouped(name string, l watchbill.Labels, v Verdict) string {
+	switch name {
+	case "service":
+		return v.Service
+	case "environment":
+		return v.Environment
+	case "activity":
+		return string(v.Activity)
+	}
+	return l[name]
+}
+
+// key returns the group key: name="value" of each label grouped by, and the case
+// of an alert that is one.
 func (r *Router) key(l watchbill.Labels, v Verdict) string {
 	parts := make([]string, len(r.cfg.GroupBy))
 	for i, name := range r.cfg.GroupBy {
-		value := l[name]
-		switch name {
-		case "service":
-			value = v.Service
-		case "environment":
-			value = v.Environment
-		case "activity":
-			value = string(v.Activity)
-		}
-		parts[i] = fmt.Sprintf("%s=%q", name, value)
+		parts[i] = fmt.Sprintf("%s=%q", name, grouped(name, l, v))
 	}
 	if id := l[watchbill.LabelCase]; id != "" { // what a person raised joins nothing else
 		parts = append(parts, fmt.Sprintf("case=%q", id))
@@ -317,7 +320,7 @@ func (r *Router) inhibited(target model.LabelSet, in Input) []Mute {
 			if a.Resolved(in.Now) || a.Fingerprint() == own {
 				continue
 			}
-			source := labelSet(a.Labels)
+			source := LabelSet(a.Labels)
 			if !rule.SourceMatchers.Matches(source) || !equalLabels(rule, source, target) {
 				continue
 			}
@@ -369,10 +372,10 @@ func (r *Router) intervals(muting, active []string, now time.Time) []Mute {
 	return mutes
 }
 
-// labelSet converts labels to the form that Alertmanager's matchers take.
-func labelSet(l watchbill.Labels) model.LabelSet {
+// LabelSet converts labels to the form that Alertmanager's matchers take.
+func LabelSet(l watchbill.Labels) model.LabelSet {
 	set := make(model.LabelSet, len(l))
-	for name, value := range maps.All(l) {
+	for name, value := range l {
 		set[model.LabelName(name)] = model.LabelValue(value)
 	}
 	return set

@@ -156,7 +156,7 @@ func (r *Router) noSource(rule *inhibit.InhibitRule, target model.LabelSet, in I
 		if a.Resolved(in.Now) || a.Fingerprint() == own {
 			continue
 		}
-		source := labelSet(a.Labels)
+		source := LabelSet(a.Labels)
 		if !rule.SourceMatchers.Matches(source) {
 			continue
 		}

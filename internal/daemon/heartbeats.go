@@ -16,6 +16,7 @@ import (
 	"watchbill/collector/heartbeat"
 	"watchbill/internal/store"
 	"watchbill/internal/web"
+	"watchbill/router"
 )
 
 // heartbeatSource is the source of the alerts of heartbeats.
@@ -204,11 +205,7 @@ func newPinged(set *heartbeatSet) pinged {
 
 // by reports whether an alert is a heartbeat's. One that ended is no ping.
 func (p pinged) by(a watchbill.Alert) bool {
-	l := make(model.LabelSet, len(a.Labels))
-	for name, value := range a.Labels {
-		l[model.LabelName(name)] = model.LabelValue(value)
-	}
-	found := false
+	l, found := router.LabelSet(a.Labels), false
 	for _, h := range p.set.alerts {
 		if !h.Match.Matches(l) {
 			continue

@@ -80,7 +80,9 @@ func ParseQuery(v url.Values) (q Query, err error) {
 }
 
 // Matches reports whether all matchers match a set of labels.
-func Matches(filter labels.Matchers, l watchbill.Labels) bool { return filter.Matches(set(l)) }
+func Matches(filter labels.Matchers, l watchbill.Labels) bool {
+	return filter.Matches(router.LabelSet(l))
+}
 
 // Decided is an alert that fires, with the verdict on it.
 type Decided struct {
@@ -102,7 +104,7 @@ func (b Board) Select(active []watchbill.Alert, q Query) []Decided {
 	sources := b.Router.Sources(active, b.Now)
 	out := []Decided{}
 	for _, a := range active {
-		if a.Resolved(b.Now) || !q.Filter.Matches(set(a.Labels)) {
+		if a.Resolved(b.Now) || !q.Filter.Matches(router.LabelSet(a.Labels)) {
 			continue
 		}
 		in := router.Input{Alert: a, Now: b.Now, Active: sources.For(a), Silences: b.Silences}
@@ -120,14 +122,6 @@ func (b Board) Select(active []watchbill.Alert, q Query) []Decided {
 			continue
 		}
 		out = append(out, Decided{a, v})
-	}
-	return out
-}
-
-func set(l watchbill.Labels) model.LabelSet {
-	out := make(model.LabelSet, len(l))
-	for name, value := range l {
-		out[model.LabelName(name)] = model.LabelValue(value)
 	}
 	return out
 }
