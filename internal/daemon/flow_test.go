@@ -25,6 +25,13 @@ type scene struct {
 
 func play(t *testing.T, script func(*testing.T, *scene)) {
 	t.Helper()
+	playWith(t, func(*scene) {}, script)
+}
+
+// playWith plays a script on a scene at 03:00 UTC, 04:00 in Madrid, that prepare
+// has changed before it begins.
+func playWith(t *testing.T, prepare func(*scene), script func(*testing.T, *scene)) {
+	t.Helper()
 	pipenet.Warm(t.Context())
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
@@ -32,6 +39,7 @@ func play(t *testing.T, script func(*testing.T, *scene)) {
 		s := &scene{World: world(t, "testdata/story"), t: t, phone: &testkit.Receiver{}, began: began}
 		s.Host("checkout.test", testkit.NewService())
 		s.Host("push.test", s.phone)
+		prepare(s)
 		s.Start()
 		defer func() { s.Stop() }()
 		s.frank = s.As("frank")

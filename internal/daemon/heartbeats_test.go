@@ -14,8 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"watchbill"
-	"watchbill/internal/pipenet"
-	"watchbill/internal/testkit"
 	"watchbill/internal/web"
 )
 
@@ -31,22 +29,10 @@ const (
 	nightlyPing = "/ping/11111111-aaaa-bbbb-cccc-000000000002/nightly"
 )
 
-// expecting is a scene that expects heartbeats, at 03:00 UTC, 04:00 in Madrid.
+// expecting is a scene that expects heartbeats.
 func expecting(t *testing.T, script func(*testing.T, *scene)) {
 	t.Helper()
-	pipenet.Warm(t.Context())
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
-		until(began)
-		s := &scene{World: world(t, "testdata/story"), t: t, phone: &testkit.Receiver{}, began: began}
-		s.expect(beats)
-		s.Host("checkout.test", testkit.NewService())
-		s.Host("push.test", s.phone)
-		s.Start()
-		defer func() { s.Stop() }()
-		s.frank = s.As("frank")
-		script(t, s)
-	})
+	playWith(t, func(s *scene) { s.expect(beats) }, script)
 }
 
 // expect replaces the heartbeats of the configuration.

@@ -18,8 +18,6 @@ import (
 	"watchbill"
 	"watchbill/internal/auth"
 	"watchbill/internal/daemon"
-	"watchbill/internal/pipenet"
-	"watchbill/internal/testkit"
 	"watchbill/internal/web"
 )
 
@@ -38,16 +36,7 @@ sources:
 // hooked is a scene with sources that push, at night.
 func hooked(t *testing.T, more string, script func(*testing.T, *hookScene)) {
 	t.Helper()
-	pipenet.Warm(t.Context())
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
-		until(began)
-		s := &scene{World: world(t, "testdata/story"), t: t, phone: &testkit.Receiver{}, began: began}
-		s.expect("\n" + more + hookSources)
-		s.Host("push.test", s.phone)
-		s.Start()
-		defer func() { s.Stop() }()
-		s.frank = s.As("frank")
+	playWith(t, func(s *scene) { s.expect("\n" + more + hookSources) }, func(t *testing.T, s *scene) {
 		script(t, &hookScene{scene: s, keys: map[string]string{}})
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -22,8 +21,6 @@ import (
 	"watchbill"
 	"watchbill/dashboards"
 	"watchbill/internal/daemon"
-	"watchbill/internal/pipenet"
-	"watchbill/internal/testkit"
 )
 
 // heard remembers what was posted to it, and when.
@@ -65,22 +62,14 @@ deadman: [{url: 'http://ping.test/x'}]
 
 func guard(t *testing.T, tune func(*daemon.Options), script func(*testing.T, *guarded)) {
 	t.Helper()
-	pipenet.Warm(t.Context())
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
-		until(began)
-		g := &guarded{scene: &scene{World: world(t, "testdata/story"), t: t, phone: &testkit.Receiver{}, began: began}, alarm: &heard{}, ping: &heard{}}
+	g := &guarded{alarm: &heard{}, ping: &heard{}}
+	playWith(t, func(s *scene) {
+		g.scene = s
 		g.edit("self_monitoring: false\n", guards)
-		g.Host("checkout.test", testkit.NewService())
-		g.Host("push.test", g.phone)
 		g.Host("alarm.test", g.alarm)
 		g.Host("ping.test", g.ping)
 		g.Tune = tune
-		g.Start()
-		defer func() { g.Stop() }()
-		g.frank = g.As("frank")
-		script(t, g)
-	})
+	}, func(t *testing.T, _ *scene) { script(t, g) })
 }
 
 // edit replaces a part of the configuration.
