@@ -58,6 +58,16 @@ func (l Labels) String() string {
 	return l.Text(nil)
 }
 
+// Holds reports whether the set has all labels of another, with the same values.
+func (l Labels) Holds(some Labels) bool {
+	for name, value := range some {
+		if l[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
 // Text is String of the labels for which keep reports true; of all for nil.
 func (l Labels) Text(keep func(name, value string) bool) string {
 	var few [24]string

@@ -266,10 +266,11 @@ func (m Matrix) May(p Person, a ActivityID, at Place) Permission {
 		return Permission{true, fmt.Sprintf("%s holds %s, who answers for every activity", p.ID, m.Manager)}
 	}
 	return Permission{false, fmt.Sprintf("%s is for %s; %s holds %s",
-		a, joinRoles(m.Responsible(a), "nobody"), p.ID, joinRoles(p.Roles, "no role"))}
+		a, JoinRoles(m.Responsible(a), "nobody"), p.ID, JoinRoles(p.Roles, "no role"))}
 }
 
-func joinRoles(roles []RoleID, none string) string {
+// JoinRoles lists roles in a sentence; none stands for no role.
+func JoinRoles(roles []RoleID, none string) string {
 	if len(roles) == 0 {
 		return none
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"watchbill"
@@ -140,7 +139,7 @@ func (r *rooms) whyNot(v web.IncidentWhy, person watchbill.Person) []string {
 		}
 	}
 	if !slices.ContainsFunc(asked, person.Holds) {
-		return []string{fmt.Sprintf("the path of %s asks %s, and %s holds %s", inc.Activity, join(asked), person.ID, join(person.Roles))}
+		return []string{fmt.Sprintf("the path of %s asks %s, and %s holds %s", inc.Activity, watchbill.JoinRoles(asked, "no role"), person.ID, watchbill.JoinRoles(person.Roles, "no role"))}
 	}
 	var why []string
 	fired := -1
@@ -166,7 +165,7 @@ func (r *rooms) whyNot(v web.IncidentWhy, person watchbill.Person) []string {
 		mine := slices.DeleteFunc(slices.Clone(step.Roles), func(role watchbill.RoleID) bool { return !person.Holds(role) })
 		if len(mine) > 0 {
 			why = append(why, fmt.Sprintf("step %d (%s), %s after the path began, asks %s, and did not fire: %s",
-				n, step.Reason, short(step.After), join(mine), kept(v)))
+				n, step.Reason, short(step.After), watchbill.JoinRoles(mine, "no role"), kept(v)))
 		}
 	}
 	return why
@@ -201,17 +200,6 @@ func lastOf(v web.IncidentWhy, kind watchbill.EventKind) (at time.Time) {
 		}
 	}
 	return at
-}
-
-func join(roles []watchbill.RoleID) string {
-	if len(roles) == 0 {
-		return "no role"
-	}
-	s := make([]string, len(roles))
-	for i, r := range roles {
-		s[i] = string(r)
-	}
-	return strings.Join(s, ", ")
 }
 
 // WhyAlerts returns alerts that have all of these labels, with the decisions about

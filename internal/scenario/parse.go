@@ -343,20 +343,10 @@ func (p *parser) resolve(step *Step, args []word, col int) bool {
 		return false
 	}
 	n := len(p.firing)
-	p.firing = slices.DeleteFunc(p.firing, func(l watchbill.Labels) bool { return holds(l, step.Labels) })
+	p.firing = slices.DeleteFunc(p.firing, func(l watchbill.Labels) bool { return l.Holds(step.Labels) })
 	if len(p.firing) == n {
 		p.at(args[0].col, "name labels of an alert that was fired before", "no alert with these labels fires at this time")
 		return false
-	}
-	return true
-}
-
-// holds reports whether a label set has all of another.
-func holds(all, some watchbill.Labels) bool {
-	for name, value := range some {
-		if all[name] != value {
-			return false
-		}
 	}
 	return true
 }

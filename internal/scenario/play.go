@@ -286,7 +286,7 @@ func (p *player) resolve(ctx context.Context, s Step) error {
 func (p *player) end(ctx context.Context, s Step) error {
 	var over, rest []watchbill.Alert
 	for _, a := range p.firing {
-		if holds(a.Labels, s.Labels) && (!s.Exact || len(a.Labels) == len(s.Labels)) {
+		if a.Labels.Holds(s.Labels) && (!s.Exact || len(a.Labels) == len(s.Labels)) {
 			a.EndsAt = s.At
 			over = append(over, a)
 		} else {

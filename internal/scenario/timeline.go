@@ -103,7 +103,7 @@ func eventText(inc daemon.RecordedIncident, e watchbill.Event) string {
 	case watchbill.EventOpened:
 		d, _ := inc.Decision(e)
 		text := fmt.Sprintf("%s opened as %s: service %s, environment %s, %s for %s",
-			inc.ID, d.Severity, cmp.Or(d.Service, "(none)"), d.Environment, d.Activity, roles(d.Roles))
+			inc.ID, d.Severity, cmp.Or(d.Service, "(none)"), d.Environment, d.Activity, watchbill.JoinRoles(d.Roles, "the manager, as no role is marked"))
 		if inc.Previous != 0 {
 			text += fmt.Sprintf("; the last one was %s", inc.Previous)
 		}
@@ -122,15 +122,4 @@ func eventText(inc daemon.RecordedIncident, e watchbill.Event) string {
 	case watchbill.EventAlertEnded, watchbill.EventSeverity, watchbill.EventAckExpired, watchbill.EventReopened, watchbill.EventClosed, watchbill.EventQueued:
 	}
 	return fmt.Sprintf("%s %s", inc.ID, e.Text)
-}
-
-func roles(all []watchbill.RoleID) string {
-	if len(all) == 0 {
-		return "the manager, as no role is marked"
-	}
-	s := make([]string, len(all))
-	for i, r := range all {
-		s[i] = string(r)
-	}
-	return strings.Join(s, ", ")
 }

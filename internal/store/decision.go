@@ -78,20 +78,11 @@ func (t *Tx) AlertsNamed(labels watchbill.Labels, limit int) ([]AlertRow, error)
 	}
 	var found []AlertRow
 	for _, a := range all {
-		if holds(a.Labels, labels) && len(found) < limit {
+		if a.Labels.Holds(labels) && len(found) < limit {
 			found = append(found, a)
 		}
 	}
 	return found, nil
-}
-
-func holds(all, some watchbill.Labels) bool {
-	for name, value := range some {
-		if all[name] != value {
-			return false
-		}
-	}
-	return true
 }
 
 // DeleteDecisions deletes decisions from before an instant, and returns how many.

@@ -143,11 +143,7 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 	switch watchbill.TimerKind(n.What) {
 	case watchbill.TimerStep:
 		step, _ := inc.Path.Step(n.Step)
-		roles := make([]string, len(step.Roles))
-		for i, r := range step.Roles {
-			roles[i] = string(r)
-		}
-		return fmt.Sprintf("step %d pages %s", n.Step, strings.Join(roles, ", "))
+		return fmt.Sprintf("step %d pages %s", n.Step, watchbill.JoinRoles(step.Roles, ""))
 	case watchbill.TimerAck:
 		return fmt.Sprintf("the acknowledgement by %s expires", inc.AcknowledgedBy)
 	case watchbill.TimerQuiet:

@@ -178,12 +178,8 @@ func decisionText(d watchbill.Decision, of watchbill.Labels) string {
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(&b, "      %-10s %s\n", what, fmt.Sprintf(format, args...))
 	}
-	roles := make([]string, len(d.Roles))
-	for i, r := range d.Roles {
-		roles[i] = string(r)
-	}
 	line("activity", "%s: %s", d.Activity, d.ActivityWhy)
-	line("roles", "%s", cmp.Or(strings.Join(roles, ", "), "none is marked: the manager"))
+	line("roles", "%s", watchbill.JoinRoles(d.Roles, "none is marked: the manager"))
 	line("severity", "%s: %s", d.Severity, d.SeverityWhy)
 	line("group", "%s", d.Group)
 	for _, m := range d.Mutes {
