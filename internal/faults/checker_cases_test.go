@@ -39,6 +39,13 @@ func TestTheCheckerNamesWhatBroke(t *testing.T) {
 	t.Parallel()
 	strict := bounds{p99: 250 * time.Millisecond, max: time.Second, rss: 1 << 20, growthChecked: true}
 	require.Empty(t, check(sound(), strict))
+	flaps := func(e *evidence) {
+		e.dump.incidents[0].Generation, e.dump.incidents[0].PageReason = 2, "reopened: A flaps, it ended 3 times in a short time"
+		e.dump.timers[0].Generation = 2
+	}
+	again := sound()
+	flaps(&again)
+	require.Empty(t, check(again, strict), "the first step was paged in the generation before")
 	for name, c := range map[string]struct {
 		invariant string
 		spoil     func(*evidence)
@@ -49,6 +56,8 @@ func TestTheCheckerNamesWhatBroke(t *testing.T) {
 		"no next step":           {"I2", func(e *evidence) { e.dump.timers = nil }},
 		"step of old generation": {"I2", func(e *evidence) { e.dump.timers[0].Generation = 0 }},
 		"overdue step":           {"I2", func(e *evidence) { e.dump.timers[0].Due = e.now.Add(-2 * time.Minute) }},
+		"flaps, never paged":     {"I2", func(e *evidence) { flaps(e); e.dump.pages, e.receipts = nil, nil }},
+		"flaps, second step":     {"I2", func(e *evidence) { flaps(e); e.dump.timers[0].Step = 2 }},
 		"step paged nobody":      {"I2", func(e *evidence) { e.dump.timers[0].Step = 2 }},
 		"delivered to nobody":    {"I2", func(e *evidence) { e.receipts = nil }},
 		"given up":               {"I2", func(e *evidence) { e.dump.pages[0].State = "dropped" }},

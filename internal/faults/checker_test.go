@@ -148,7 +148,8 @@ func (c *checker) lost() {
 }
 
 // I2, first half: an incident that nobody answered has a next step, and every
-// step before it has pages.
+// step before it has pages. The first step of one that was taken up again because
+// its alert flaps has them from before.
 func (c *checker) steps() {
 	next := map[watchbill.IncidentID]watchbill.Timer{}
 	ack := map[watchbill.IncidentID]bool{}
@@ -180,7 +181,13 @@ func (c *checker) steps() {
 			continue
 		}
 		for n := range tm.Step {
-			if !paged[fmt.Sprintf("%d/%d/%d", inc.ID, inc.Generation, n)] {
+			of := inc.Generation
+			if n == 0 && strings.Contains(inc.PageReason, " flaps, it ended ") { // it goes on with the second step
+				for of > 1 && !paged[fmt.Sprintf("%d/%d/0", inc.ID, of)] {
+					of--
+				}
+			}
+			if !paged[fmt.Sprintf("%d/%d/%d", inc.ID, of, n)] {
 				c.breach("I2", "step %d of %s/%d was due and paged nobody", n, inc.ID, inc.Generation)
 			}
 		}
