@@ -88,7 +88,7 @@ check: ## everything CI wants: build, lint, race, docs up to date
 	@$(MAKE) build
 	@$(MAKE) lint
 	@$(MAKE) race
-	$(GO) test ./internal/daemon
+	$(GO) test ./internal/daemon ./deploy ./targets
 	@$(MAKE) docs-check
 
 .PHONY: demo
