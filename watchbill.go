@@ -162,3 +162,16 @@ func Errorf(code Code, hint, format string, args ...any) error {
 func Invalidf(hint, format string, args ...any) error {
 	return Errorf(CodeInvalid, hint, format, args...)
 }
+
+// The years whose instants are taken. Stored times are nanoseconds since 1970 in
+// 64 bits: one beyond the year 2262 would come back as one in the past.
+const firstYear, lastYear = 1970, 2200
+
+// CheckTime refuses an instant that cannot be stored. The zero time stands for
+// one that was left out. field names it in the error.
+func CheckTime(field string, t time.Time) error {
+	if year := t.UTC().Year(); !t.IsZero() && (year < firstYear || year > lastYear) {
+		return Invalidf("correct it", "%s: is not within the years %d to %d", field, firstYear, lastYear)
+	}
+	return nil
+}

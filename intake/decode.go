@@ -191,7 +191,7 @@ func decodePagerDuty(body []byte) ([]Event, error) {
 func lenientTime(v any) time.Time {
 	s, _ := v.(string)
 	at, err := time.Parse(time.RFC3339, s)
-	if err != nil || checkInstant("", at) != nil {
+	if err != nil || watchbill.CheckTime("", at) != nil {
 		return time.Time{}
 	}
 	return at.UTC()

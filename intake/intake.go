@@ -204,10 +204,10 @@ func (s Source) Own(a *watchbill.Alert) error {
 // 64 bits, hence the years.
 func (s Source) times(e *Event, now time.Time) error {
 	a := &e.Alert
-	if err := checkInstant("startsAt", a.StartsAt); err != nil {
+	if err := watchbill.CheckTime("startsAt", a.StartsAt); err != nil {
 		return err
 	}
-	if err := checkInstant("endsAt", a.EndsAt); err != nil {
+	if err := watchbill.CheckTime("endsAt", a.EndsAt); err != nil {
 		return err
 	}
 	a.StartsAt, a.EndsAt = a.StartsAt.UTC(), a.EndsAt.UTC()
@@ -224,13 +224,6 @@ func (s Source) times(e *Event, now time.Time) error {
 		return nil
 	}
 	a.EndsAt = now.Add(s.expire(e.Case))
-	return nil
-}
-
-func checkInstant(field string, at time.Time) error {
-	if year := at.UTC().Year(); !at.IsZero() && (year < 1970 || year > 2200) {
-		return watchbill.Invalidf("correct it", "%s: is not within the years 1970 to 2200", field)
-	}
 	return nil
 }
 

@@ -29,22 +29,6 @@ const (
 	maxProblems   = 20 // that one answer tells
 )
 
-// The instants that are taken. Stored times are nanoseconds since 1970 in 64
-// bits: one beyond the year 2262 would come back as one in the past.
-const (
-	firstYear = 1970
-	lastYear  = 2200
-)
-
-// checkTime refuses an instant that cannot be stored. The zero time stands for
-// one that was left out.
-func checkTime(field string, t time.Time) error {
-	if year := t.UTC().Year(); !t.IsZero() && (year < firstYear || year > lastYear) {
-		return watchbill.Invalidf("correct it", "%s: is not within the years %d to %d", field, firstYear, lastYear)
-	}
-	return nil
-}
-
 // postableAlert is an alert in the format of Alertmanager's API v2
 // (api/v2/openapi.yaml, postableAlert). Unknown fields are ignored, as there.
 type postableAlert struct {
@@ -82,7 +66,7 @@ func (s stamp) check(field string) error {
 	if s.wrong != "" {
 		return watchbill.Invalidf("correct it", "%s: %s", field, s.wrong)
 	}
-	return checkTime(field, s.Time)
+	return watchbill.CheckTime(field, s.Time)
 }
 
 func (s *Server) postAlerts(w http.ResponseWriter, c call) error {
@@ -162,7 +146,7 @@ func (p postableAlert) sound() bool {
 		}
 	}
 	for _, at := range []stamp{p.StartsAt, p.EndsAt} {
-		if year := at.Year(); at.wrong != "" || !at.IsZero() && (year < firstYear || year > lastYear) {
+		if at.wrong != "" || watchbill.CheckTime("", at.Time) != nil {
 			return false
 		}
 	}

@@ -69,7 +69,7 @@ func (s *Server) answer(w http.ResponseWriter, c call, q ExplainRequest) error {
 	if q.At.IsZero() {
 		q.At = time.Now()
 	}
-	if err := checkTime("at", q.At); err != nil {
+	if err := watchbill.CheckTime("at", q.At); err != nil {
 		return err
 	}
 	q.At = q.At.UTC()

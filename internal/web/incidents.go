@@ -204,7 +204,7 @@ func (s *Server) resolveIncident(w http.ResponseWriter, c call) error {
 		if err := checkText("reason", body.Reason); err != nil {
 			return watchbill.Incident{}, err
 		}
-		if err := checkTime("quiet_until", body.QuietUntil); err != nil {
+		if err := watchbill.CheckTime("quiet_until", body.QuietUntil); err != nil {
 			return watchbill.Incident{}, err
 		}
 		return s.o.Acts.Resolve(c.Context(), id, c.actor(), body)
