@@ -54,6 +54,18 @@ func (r *Router) Upstream(a watchbill.Alert) []string {
 	return keys
 }
 
+// Behind returns the live incidents, of some that are given by group key, behind
+// which an alert may wait: what [Input.Open] needs.
+func (r *Router) Behind(a watchbill.Alert, incidents map[string]watchbill.Incident) []watchbill.Incident {
+	var open []watchbill.Incident
+	for _, key := range r.Upstream(a) {
+		if inc, ok := incidents[key]; ok && inc.State.Live() {
+			open = append(open, inc)
+		}
+	}
+	return open
+}
+
 // waits is the mute of an alert whose cause is being worked on: an incident of a
 // service that its own depends on is live, is of the same activity and
 // environment, and is at least as severe. An incident that is itself held back

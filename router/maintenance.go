@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"slices"
 
 	"watchbill"
@@ -24,7 +25,7 @@ func (m Maintenance) Covers(a watchbill.Alert, v Verdict) bool {
 func (m Maintenance) elsewhere(a watchbill.Alert, v Verdict) string {
 	switch {
 	case !m.Concerns(v.Service, a.Labels["st"]):
-		return emptyAs(v.Service, "an alert without a service")
+		return cmp.Or(v.Service, "an alert without a service")
 	case len(m.Environments) > 0 && !slices.Contains(m.Environments, v.Environment):
 		return "the environment " + v.Environment
 	}

@@ -220,10 +220,3 @@ func (r *Router) sparedByMaintenance(in Input, v Verdict) []Mute {
 	}
 	return all
 }
-
-func emptyAs(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}

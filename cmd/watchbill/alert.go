@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -77,13 +78,6 @@ func (a *app) history(c *cobra.Command, q url.Values) error {
 	return nil
 }
 
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
 func (a *app) alertTable(page web.HistoryPage) {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "STARTED\tFOR\tSTATE\tINCIDENT\tPAGED\tMUTED\tALERT")
@@ -102,7 +96,7 @@ func (a *app) alertTable(page web.HistoryPage) {
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.StartsAt.UTC().Format(time.RFC3339), seconds(h.Seconds), state,
-			orDash(h.Incident), orDash(strings.Join(people, ", ")), muted, h.Labels)
+			cmp.Or(h.Incident, "-"), cmp.Or(strings.Join(people, ", "), "-"), muted, h.Labels)
 	}
 	_ = w.Flush() // stdout's own error shows at the next write
 }
@@ -118,7 +112,7 @@ func (a *app) alertDetails(page web.HistoryPage) {
 			ended = "ended " + h.EndedAt.UTC().Format(time.RFC3339)
 		}
 		fmt.Fprintf(a.stdout, "%s\n  started %s, %s, for %s\n  incident %s, source %s\n", h.Labels, h.StartsAt.UTC().Format(time.RFC3339), ended,
-			seconds(h.Seconds), orDash(h.Incident), orDash(h.Source))
+			seconds(h.Seconds), cmp.Or(h.Incident, "-"), cmp.Or(h.Source, "-"))
 		for _, p := range h.Paged {
 			fmt.Fprintf(a.stdout, "  paged %s by %s at %s\n", p.Person, p.Method, p.At.UTC().Format(time.RFC3339))
 		}

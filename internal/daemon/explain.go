@@ -105,11 +105,7 @@ type situation struct {
 // input is what a decision about an alert depends on.
 func (s situation) input(r *rooms, a watchbill.Alert, weigh router.Weigh) router.Input {
 	in := router.Input{Alert: a, Now: s.now, Silences: s.silences, Active: s.active, Weigh: weigh}
-	for _, key := range r.router.Upstream(a) {
-		if inc, ok := s.open[key]; ok && inc.State.Live() {
-			in.Open = append(in.Open, inc)
-		}
-	}
+	in.Open = r.router.Behind(a, s.open)
 	return in
 }
 
@@ -184,8 +180,7 @@ func (r *rooms) explain(q web.ExplainRequest, s situation) Explanation {
 	inc := r.life.Open(s.now, r.opening(a, v)).Incident
 	x.Path, x.Runbook = inc.Path.Name, inc.Runbook
 	open, found := s.open[v.Key]
-	attach := found && open.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(open.Severity)
-	if v.Muted() && !attach {
+	if v.Muted() && !attaches(v, open) {
 		x.Then = "nobody is paged while it is muted; what follows is for when the mute ends"
 	}
 	if found {

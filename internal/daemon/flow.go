@@ -252,11 +252,7 @@ func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 	if found && inc.State == watchbill.StateClosed {
 		found, previous = false, inc.ID
 	}
-	// What is only inhibited still belongs to the incident of its group: it is
-	// attached there, so that the incident does not end before it, and pages
-	// nobody.
-	attach := found && inc.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(inc.Severity)
-	if v.Muted() && !attach {
+	if v.Muted() && !attaches(v, inc) {
 		if err := w.traceMuted(row, v); err != nil {
 			return err
 		}
@@ -296,6 +292,13 @@ func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 	row.Muted, row.Due = "", row.EndsAt
 	row.Mutes = muted(row.Mutes, v.MuteReason(), w.now)
 	return w.apply(e, &row, nil)
+}
+
+// attaches reports whether a muted alert joins the incident of its group. What is
+// only inhibited still belongs there, so that the incident does not end before it,
+// and pages nobody.
+func attaches(v router.Verdict, inc watchbill.Incident) bool {
+	return inc.State.Live() && v.OnlyInhibited() && !v.Severity.HigherThan(inc.Severity)
 }
 
 // recheckAt is when a muted alert is decided again: when the mute ends, if that

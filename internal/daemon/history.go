@@ -23,9 +23,9 @@ const maxScan = 5000
 // maxMutes bounds what is kept of the mutes of one alert.
 const maxMutes = 20
 
-// afterEnd is how long after the end of an alert a page still counts as its own:
+// AfterEnd is how long after the end of an alert a page still counts as its own:
 // it was being sent.
-const afterEnd = 30 * time.Second
+const AfterEnd = 30 * time.Second
 
 // muted notes that something mutes an alert from now on, or nothing any more.
 func muted(spans []store.MuteSpan, why string, now time.Time) []store.MuteSpan {
@@ -174,7 +174,7 @@ func (q *historyQuery) listEnded(tx *store.Tx, page *web.HistoryPage) error {
 			}
 			scanned, ask.Before = scanned+1, o.ID
 			if amapi.Matches(q.alerts.Filter, o.Labels) {
-				if err := addTo(page, tx, o, o.EndsAt, o.EndsAt.Add(afterEnd)); err != nil {
+				if err := addTo(page, tx, o, o.EndsAt, o.EndsAt.Add(AfterEnd)); err != nil {
 					return err
 				}
 			}
@@ -190,10 +190,10 @@ func (q *historyQuery) listEnded(tx *store.Tx, page *web.HistoryPage) error {
 func addTo(page *web.HistoryPage, tx *store.Tx, o store.Occurrence, ended, until time.Time) error {
 	h := web.HistoryAlert{
 		Fingerprint: o.Fingerprint(), Labels: o.Labels, Annotations: o.Annotations, Source: o.Source, StartsAt: o.StartsAt, EndedAt: ended,
-		Seconds: min(until.Sub(o.StartsAt), max(ended.Sub(o.StartsAt), 0)).Seconds(), Paged: []web.HistoryPaged{}, Muted: []web.HistoryMute{},
+		Seconds: until.Sub(o.StartsAt).Seconds(), Paged: []web.HistoryPaged{}, Muted: []web.HistoryMute{},
 	}
-	if ended.IsZero() {
-		h.Seconds = until.Sub(o.StartsAt).Seconds()
+	if !ended.IsZero() {
+		h.Seconds = max(ended.Sub(o.StartsAt), 0).Seconds()
 	}
 	for _, m := range o.Mutes {
 		h.Muted = append(h.Muted, web.HistoryMute(m))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"watchbill"
+	"watchbill/internal/daemon"
 )
 
 // PastAlert is one time that an alert fired.
@@ -50,10 +51,6 @@ type Replayed struct {
 
 // maxPast bounds the alerts of a replay.
 const maxPast = 20_000
-
-// afterEnd is how long after the end of an alert a page still counts as its own, as
-// in the history.
-const afterEnd = 30 * time.Second
 
 // Replay plays what happened against another configuration and says for which
 // alerts somebody else would have been paged.
@@ -167,7 +164,7 @@ func (p Past) differences(entries []Entry) []Difference {
 				continue
 			}
 			for _, page := range pages[e.Incident] {
-				if !page.At.Before(e.At) && !page.At.After(until.Add(afterEnd)) {
+				if !page.At.Before(e.At) && !page.At.After(until.Add(daemon.AfterEnd)) {
 					paged = append(paged, page.Person)
 				}
 			}

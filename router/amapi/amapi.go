@@ -95,7 +95,7 @@ type Board struct {
 	Router   *router.Router
 	Silences *router.Silences
 	Now      time.Time
-	Open     map[string]watchbill.Incident // live incidents by group key, for [router.Router.Upstream]
+	Open     map[string]watchbill.Incident // incidents by group key, for [router.Router.Behind]
 }
 
 // Select decides about the alerts that fire and keeps those that a query asks
@@ -107,13 +107,7 @@ func (b Board) Select(active []watchbill.Alert, q Query) []Decided {
 		if a.Resolved(b.Now) || !q.Filter.Matches(router.LabelSet(a.Labels)) {
 			continue
 		}
-		in := router.Input{Alert: a, Now: b.Now, Active: sources.For(a), Silences: b.Silences}
-		for _, key := range b.Router.Upstream(a) {
-			if inc, ok := b.Open[key]; ok {
-				in.Open = append(in.Open, inc)
-			}
-		}
-		v := b.Router.Decide(in)
+		v := b.Router.Decide(router.Input{Alert: a, Now: b.Now, Active: sources.For(a), Silences: b.Silences, Open: b.Router.Behind(a, b.Open)})
 		silenced, inhibited, muted := by(v, router.MuteSilence), by(v, router.MuteInhibited), others(v)
 		switch {
 		case !q.Active && !v.Muted(), !q.Silenced && len(silenced) > 0, !q.Inhibited && len(inhibited) > 0, q.Unmuted && len(muted) > 0:
