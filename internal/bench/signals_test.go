@@ -403,7 +403,7 @@ func (s stack) profile(t testing.TB, bin string) {
 			info, err := os.Stat(file)
 			return err == nil && info.Size() > 0
 		}, time.Minute, 100*time.Millisecond)
-		out, err := exec.CommandContext(t.Context(), "go", "tool", "pprof", "-sample_index=-1", "-top", "-nodecount=25", bin, file).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "go", "tool", "pprof", "-top", "-nodecount=25", bin, file).CombinedOutput()
 		require.NoError(t, err, string(out))
 		t.Logf("%s", out)
 	}
@@ -437,7 +437,7 @@ func evaluated(t *testing.T, bin string, table *strings.Builder) {
 	extra := "targets: ['" + targets + "']\nretention: {series: 40d}"
 	_, sink := newTold(t)
 	fmt.Fprintf(table, "\n| %d service targets, evaluated for %s | CPU | RSS |\n|---|---|---|\n", n, run)
-	report := func(s stack) {
+	report := func(t *testing.T, s stack) {
 		time.Sleep(30 * time.Second)
 		before := s.cpu(t)
 		time.Sleep(run)
@@ -447,9 +447,9 @@ func evaluated(t *testing.T, bin string, table *strings.Builder) {
 			s.profile(t, bin)
 		}
 	}
-	t.Run("watchbill", func(t *testing.T) { report(watching(t, bin, p, sink, extra)) })
+	t.Run("watchbill", func(t *testing.T) { report(t, watching(t, bin, p, sink, extra)) })
 	config := write(t, dir, "watchbill.yaml", "external_url: http://127.0.0.1:1\nroles: {preset: operations}\npeople: [{name: a, roles: [support, deployment, infrastructure, security, manager], contact: [{receiver: terminal}]}]\n"+extra+"\n")
 	rules, err := exec.CommandContext(t.Context(), bin, "target", "rules", "--config", config).Output()
 	require.NoError(t, err)
-	t.Run("Prometheus", func(t *testing.T) { report(debianStack(t, p, sink, "", string(rules))) })
+	t.Run("Prometheus", func(t *testing.T) { report(t, debianStack(t, p, sink, "", string(rules))) })
 }
