@@ -11,6 +11,7 @@ import (
 	"watchbill/incident"
 	"watchbill/intake"
 	"watchbill/internal/notify"
+	"watchbill/internal/watchdog"
 	"watchbill/router"
 	"watchbill/runbooks"
 	"watchbill/targets"
@@ -33,6 +34,7 @@ type rooms struct {
 	line        func(path string) string // where something stands in the configuration
 	rosterLines map[watchbill.RoleID]string
 
+	auditURL       watchdog.Secret
 	keepIncidents  time.Duration
 	pagesPerMinute int // to one person, before they are bundled
 }

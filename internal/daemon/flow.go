@@ -35,8 +35,9 @@ type flow struct {
 	health health
 	self   selfTest
 
-	digests digests
-	storm   storm
+	digests  digests
+	storm    storm
+	refusals refusals
 }
 
 // work is one transaction at one instant under one configuration.

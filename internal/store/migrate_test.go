@@ -113,6 +113,11 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 8 {
 		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
 	}
+	if version >= 13 {
+		e := watchbill.AuditEntry{At: goldenTime(), Kind: watchbill.AuditStarted, Actor: watchbill.ActorSelf, Text: "version 1"}.Follow(0, "")
+		exec(`INSERT INTO audit_log (seq, at, kind, actor, via, object, text, detail, detail_sum, salt, erased, prev, hash) VALUES (1, ?, ?, ?, '', '', ?, '', '', '', 0, '', ?)`,
+			unix(e.At), e.Kind, e.Actor, e.Text, e.Hash)
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -201,6 +206,9 @@ func checkGolden(t *testing.T, path string, version int64) {
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)
 		require.Equal(t, version >= 8, found && keyed.Name() == "CheckoutErrors")
+		entries, aerr := tx.VerifyAudit(&watchbill.AuditVerifier{}, func(err error) { t.Error(err) })
+		require.NoError(t, aerr)
+		require.Equal(t, version >= 13, entries == 1)
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {
