@@ -67,6 +67,14 @@ type firing struct {
 	alerts int       // firing alerts of the incident
 	also   []watchbill.Duty
 	told   []watchbill.PersonID // paged earlier in this generation
+	// waits are the pages of earlier steps that wait for their people's quiet hours to
+	// end, by person and method, and until when.
+	waits map[[2]string]time.Time
+}
+
+// waiting reports whether a page to somebody waits already, at least until then.
+func (s firing) waiting(p watchbill.PersonID, m notify.Method) bool {
+	return !s.waits[[2]string{string(p), m.Receiver}].Before(m.At) && m.At.After(s.due)
 }
 
 // plan says when step n, planned for an instant, pages, and when the next one
@@ -87,7 +95,6 @@ type decided struct {
 	watchbill.Page
 	duty   watchbill.Duty
 	method notify.Method
-	fired  time.Time // when the step did
 }
 
 // compose returns the pages of a firing, person by person. It is pure: the same
@@ -107,8 +114,11 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
 		content := r.content(inc, s, d)
 		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone(), s.next.Sub(s.due) < 2*time.Minute))
 		content.AlsoTold = r.also(d.Person, duties, s.told)
-		for _, m := range r.notifier.Methods(person, s.due) {
-			pages = append(pages, decided{duty: d, method: m, fired: s.due, Page: watchbill.Page{
+		for _, m := range r.notifier.Methods(person, inc.Severity, s.due) {
+			if s.waiting(d.Person, m) {
+				continue
+			}
+			pages = append(pages, decided{duty: d, method: m, Page: watchbill.Page{
 				Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: d.Person, Role: d.Role,
 				Method: m.Receiver, Due: m.At, Content: content,
 			}})

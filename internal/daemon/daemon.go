@@ -163,6 +163,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
+	if d.flow.codes, err = openCodes(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	d.heartbeats = newHeartbeats(d.flow, cfg.Heartbeats, d.registry)
 	d.intakes = newIntakes(d.flow, d.heartbeats, d.registry)
 	if d.watch, err = newWatch(cfg, d); err != nil {
@@ -226,6 +229,8 @@ func (d *Daemon) web() *web.Server {
 		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,
 		Acts:         d.flow,
+		Pages:        d.flow,
+		Texts:        d.flow,
 		Silences:     d.flow,
 		Approvals:    d.flow,
 		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
