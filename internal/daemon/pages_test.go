@@ -158,13 +158,15 @@ func TestActingFromAPage(t *testing.T) {
 
 		// Neither is in the store, nor is what they are made with.
 		s.sleep(time.Minute)
+		var stored []byte
 		for _, name := range []string{"watchbill.db", "watchbill.db-wal"} {
 			b, err := os.ReadFile(filepath.Join(s.Dir, name))
 			require.NoError(t, err)
-			require.True(t, bytes.Contains(b, []byte("ana-push")) || name != "watchbill.db")
-			require.False(t, bytes.Contains(b, []byte(code)), name)
-			require.False(t, bytes.Contains(b, []byte(link[strings.LastIndex(link, "/")+1:])), name)
+			stored = append(stored, b...)
 		}
+		require.True(t, bytes.Contains(stored, []byte(page.Key)))
+		require.False(t, bytes.Contains(stored, []byte(code)))
+		require.False(t, bytes.Contains(stored, []byte(link[strings.LastIndex(link, "/")+1:])))
 		info, err := os.Stat(filepath.Join(s.Dir, "pages.key"))
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode())
@@ -265,7 +267,7 @@ func TestAnsweringATextMessage(t *testing.T) {
 		sms := p.got()[0]
 		require.Equal(t, "+34600111222", sms.Get("To"))
 		code := s.phone.Pages()[0].Annot["code"]
-		require.Regexp(t, `^SEV2 .*: Disk is broken\. .*INC-1 Reply `+code+` to ack$|^SEV2 .* INC-1 Reply `+code+` to ack$`, sms.Get("Body"))
+		require.Regexp(t, `^SEV2 db/prod: DiskFull is broken\. .* INC-1 Reply `+code+` to ack$`, sms.Get("Body"))
 		const key = "INC-1/1/0/ana/sms"
 		require.Equal(t, "http://watchbill.test/sms/sms/status?page="+url.QueryEscape(key), sms.Get("StatusCallback"))
 		require.Zero(t, s.known(key).Delivered)
@@ -410,8 +412,8 @@ func TestSlackFollowsTheIncident(t *testing.T) {
 		defer mu.Unlock()
 		require.Len(t, calls, 3, strings.Join(calls, "\n"))
 		require.True(t, strings.HasPrefix(calls[0], "/api/chat.postMessage |  | danger | "), calls[0])
-		require.Equal(t, "/api/chat.update | 17.5 | danger | *Now*: acknowledged by ana at 03:00 UTC, until 03:30 UTC", calls[1])
-		require.Equal(t, "/api/chat.update | 17.5 | good | *Now*: resolved at 03:01 UTC", calls[2])
+		require.Equal(t, "/api/chat.update | 17.5 | danger | *Now:* acknowledged by ana at 03:00 UTC, until 03:30 UTC", calls[1])
+		require.Equal(t, "/api/chat.update | 17.5 | good | *Now:* resolved at 03:01 UTC", calls[2])
 		require.NotContains(t, show(t, s.frank, 1).Text(), "edit")
 	})
 }

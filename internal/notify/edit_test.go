@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -56,7 +57,7 @@ func TestSlackMessageIsEditedInPlace(t *testing.T) {
 	o = n.Deliver(t.Context(), d)
 	require.Equal(t, watchbill.ResultDelivered, o.Result, o.Detail)
 	require.Empty(t, o.Sent, "an edit is no new message")
-	d.Page.Content.Status = "resolved at 03:40 UTC"
+	d.Page.Content.Status, d.Page.Content.At = "resolved at 03:40 UTC", time.Now().Add(-time.Minute)
 	require.Equal(t, watchbill.ResultDelivered, n.Deliver(t.Context(), d).Result)
 	require.Equal(t, []string{
 		"slack.com/api/chat.postMessage Bearer xoxb-secret", "slack.com/api/chat.update Bearer xoxb-secret", "slack.com/api/chat.update Bearer xoxb-secret",

@@ -211,13 +211,13 @@ func Sign(token, address string, form url.Values) string {
 func smsText(a map[string]string) string {
 	tail := ""
 	if id := a["incident"]; id != "" {
-		tail = " " + id
+		tail = " " + gsm(id)
 	}
 	if code := a["code"]; code != "" {
-		tail += " Reply " + code + " to ack"
+		tail += " Reply " + gsm(code) + " to ack"
 	}
 	if plain := gsm(a["title"] + a["service"] + a["environment"]); strings.Count(plain, "?") == strings.Count(a["title"]+a["service"]+a["environment"], "?") {
-		return oneText(a, gsm(tail), measure{septets, septetClip, gsm, smsSegment, 50})
+		return oneText(a, tail, measure{septets, septetClip, gsm, smsSegment, 50})
 	}
 	return oneText(a, tail, measure{utf16Units, utf16Clip, func(s string) string { return s }, ucs2Segment, 20})
 }
