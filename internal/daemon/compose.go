@@ -74,7 +74,7 @@ type firing struct {
 
 // waiting reports whether a page to somebody waits already, at least until then.
 func (s firing) waiting(p watchbill.PersonID, m notify.Method) bool {
-	return !s.waits[[2]string{string(p), m.Receiver}].Before(m.At) && m.At.After(s.due)
+	return m.Quiet && !s.waits[[2]string{string(p), m.Receiver}].Before(m.At)
 }
 
 // plan says when step n, planned for an instant, pages, and when the next one

@@ -310,7 +310,7 @@ func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
 		s.told, s.waits = told, waits
 		for _, p := range r.compose(inc, s) {
 			told = append(told, p.Person)
-			if inc.Severity == watchbill.Sev3 {
+			if p.method.Quiet {
 				waits[[2]string{string(p.Person), p.Method}] = p.Due
 			}
 			why := []string{s.step.Reason, p.duty.Reason, p.method.Reason}

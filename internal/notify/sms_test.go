@@ -144,8 +144,8 @@ func TestTextMessagesInOtherScripts(t *testing.T) {
 	t.Parallel()
 	a := map[string]string{"severity": "sev1", "service": "касса", "environment": "prod", "title": "платежи не проходят", "incident": "INC-7", "code": "482913"}
 	require.Equal(t, "SEV1 касса/prod: платежи не проходят. INC-7 Reply 482913 to ack", smsText(a))
-	a["title"] = "платежи не проходят с ночи"
-	require.Equal(t, "SEV1 касса/prod: платежи не проходят… INC-7 Reply 482913 to ack", smsText(a))
+	a["title"] = "платежи не проходят с ночи, и нигде"
+	require.Equal(t, "SEV1 касса/prod: платежи не проходят с ночи… INC-7 Reply 482913 to ack", smsText(a))
 	a["service"], a["title"] = "kasse", "Zahlungen schlagen fehl – überall"
 	require.Equal(t, "SEV1 kasse/prod: Zahlungen schlagen fehl - überall. INC-7 Reply 482913 to ack", smsText(a))
 }
