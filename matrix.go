@@ -315,6 +315,10 @@ type Contact struct {
 	After    time.Duration
 	// Severities are those for which it is used. Empty: all.
 	Severities []Severity
+	// Address is the person's own for the receiver. Empty: the one of the person.
+	Address string
+	// Own is set for what the person added themselves and confirmed.
+	Own bool
 }
 
 // For reports whether a severity uses the contact.

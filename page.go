@@ -81,6 +81,7 @@ type PageContent struct {
 	To      PersonID `json:"to"`
 	ToName  string   `json:"to_name"`
 	ToEmail string   `json:"to_email,omitempty"`
+	ToPhone string   `json:"to_phone,omitempty"` // empty: the person's
 
 	// Status says how it stands now, in a message that is edited in place.
 	Status string `json:"status,omitempty"`

@@ -32,6 +32,9 @@ type quietSection struct {
 // phoneForm is a number as every network understands it.
 var phoneForm = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 
+// IsPhone reports whether a text is a number to which text messages can be sent.
+func IsPhone(s string) bool { return phoneForm.MatchString(s) }
+
 // senderForm is what a text message may come from: a number, a short code, a name,
 // or the id of a messaging service.
 var senderForm = regexp.MustCompile(`^(\+[1-9][0-9]{6,14}|[0-9]{3,8}|MG[0-9a-f]{32}|[A-Za-z0-9 ]{2,11})$`)

@@ -94,6 +94,14 @@ func (c *codes) equip(claimed []watchbill.Delivery, external string) {
 	}
 	for i := range claimed {
 		d := &claimed[i]
+		if test := d.Page.Content.Labels["contact_test"]; test != "" && d.Page.Incident == notices && d.Page.Content.Labels["alertname"] == contactTest && len(d.Bundle) == 0 {
+			p := &d.Page.Content
+			p.Code = c.contact(test)
+			p.Actions = slices.Clone(p.Actions)
+			for j := range p.Actions {
+				p.Actions[j].How = strings.Replace(p.Actions[j].How, "CODE", p.Code, 1)
+			}
+		}
 		if d.Page.Incident <= 0 || len(d.Bundle) > 0 {
 			continue
 		}

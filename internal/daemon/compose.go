@@ -22,6 +22,7 @@ type rooms struct {
 	hooks       []intake.Source
 	matrix      watchbill.Matrix
 	people      map[watchbill.PersonID]watchbill.Person
+	configured  map[watchbill.PersonID][]watchbill.Contact // without what they added themselves
 	externalURL string
 	router      *router.Router
 	life        *incident.Life
@@ -118,6 +119,8 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
 			if s.waiting(d.Person, m) {
 				continue
 			}
+			content := content
+			address(&content, m)
 			pages = append(pages, decided{duty: d, method: m, Page: watchbill.Page{
 				Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: d.Person, Role: d.Role,
 				Method: m.Receiver, Due: m.At, Content: content,

@@ -377,6 +377,9 @@ func (r *rooms) dutyLine(step watchbill.PathStep, d watchbill.Duty) string {
 
 // methodLine is where it stands that a person is reached by a method.
 func (r *rooms) methodLine(p decided) string {
+	if contacts := r.people[p.Person].Contact; p.method.Contact >= 0 && contacts[p.method.Contact].Own {
+		return "watchbill contact list"
+	}
 	if p.method.Contact >= 0 {
 		return r.at(fmt.Sprintf("people.%s.contact.%d", p.Person, p.method.Contact))
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,8 @@ type flow struct {
 	codes   *codes // nil in rehearsals: nobody acts from a page
 	guesses guesses
 	replies replies
+
+	installing sync.Mutex // held while rooms are replaced
 
 	digests digests
 	storm   storm

@@ -450,3 +450,75 @@ func TestQuietHours(t *testing.T) {
 		require.Greater(t, len(s.phone.Pages()), before)
 	})
 }
+
+// What a person adds counts once they confirmed a test of it, over restarts and
+// reloads, until they remove it.
+func TestOwnContacts(t *testing.T) {
+	t.Parallel()
+	p := &twilio{}
+	playWith(t, func(s *scene) { texting(s, p) }, func(t *testing.T, s *scene) {
+		ana, ben, ctx := s.As("ana"), s.As("ben"), t.Context()
+		for want, in := range map[string]web.ContactRequest{
+			`receiver: there is no receiver "fax"`:              {Receiver: "fax"},
+			`receiver: there is no receiver "terminal"`:         {Receiver: "terminal"},
+			`address: "600" is not a phone number`:              {Receiver: "sms", Address: "600"},
+			"address: it is somebody else's":                    {Receiver: "sms", Address: "+34600111222"},
+			"address: the receiver ben-push has one of its own": {Receiver: "ben-push", Address: "+34600111223"},
+			"after: 2h0m0s is not a delay":                      {Receiver: "ben-push", After: 2 * time.Hour},
+			"severities: sev4":                                  {Receiver: "ben-push", Severities: []watchbill.Severity{watchbill.Sev4}},
+		} {
+			_, err := ben.AddContact(ctx, in)
+			require.ErrorContains(t, err, want)
+		}
+		made, err := ana.AddContact(ctx, web.ContactRequest{Receiver: "sms", Address: "+34600999888", After: time.Minute})
+		require.NoError(t, err)
+		_, err = ana.AddContact(ctx, web.ContactRequest{Receiver: "sms", Address: "+34600999887"})
+		require.ErrorContains(t, err, "you have a contact by sms of your own")
+		_, err = ana.ConfirmContact(ctx, made.ID, "123456")
+		require.ErrorContains(t, err, "no test was sent")
+		_, err = ben.TestContact(ctx, made.ID)
+		require.ErrorContains(t, err, "you have no contact")
+		_, err = ana.TestContact(ctx, made.ID)
+		require.NoError(t, err)
+		s.sleep(time.Second)
+		require.Len(t, p.got(), 1)
+		require.Equal(t, "+34600999888", p.got()[0].Get("To"))
+		code := p.got()[0].Get("Body")
+		require.Regexp(t, `^SEV4 watchbill: This is a test of how you are reached\. Confirm it with its code\. Code \d{6}$`, code)
+		code = code[len(code)-6:]
+		_, err = ana.TestContact(ctx, made.ID)
+		require.ErrorContains(t, err, "a test was sent just now")
+		_, err = ana.ConfirmContact(ctx, made.ID, "x"+code)
+		require.ErrorContains(t, err, "this is not the code")
+
+		// Not confirmed: the configuration's number is the one that is used.
+		s.post(disk(), 10*time.Hour)
+		s.sleep(2 * time.Minute)
+		require.Equal(t, "+34600111222", p.got()[1].Get("To"))
+		_, err = ana.ConfirmContact(ctx, made.ID, code)
+		require.NoError(t, err)
+		_, err = ana.ConfirmContact(ctx, made.ID, code)
+		require.ErrorContains(t, err, "no test was sent", "a code confirms once")
+		require.NoError(t, s.frank.Reload(ctx))
+		s.Stop()
+		s.Start()
+		ana = s.As("ana")
+		s.post(watchbill.Labels{"alertname": "Other", "service": "other", "severity": "critical"}, 10*time.Hour)
+		s.sleep(time.Minute)
+		require.Equal(t, "+34600999888", p.got()[2].Get("To"), "a minute after the step, as it says")
+
+		v, err := ana.Contacts(ctx, "")
+		require.NoError(t, err)
+		require.Contains(t, v.Text(), "ana-push")
+		require.Contains(t, v.Text(), "sms +34600999888     after 1m0s; confirmed 2026-11-29T03:02:01Z")
+		require.Len(t, v.Log, 3)
+		require.NoError(t, ana.RemoveContact(ctx, made.ID))
+		v, err = s.As("ben").Contacts(ctx, "ana")
+		require.NoError(t, err)
+		require.Empty(t, v.Own)
+		require.Equal(t, "removed 1, by sms +34600999888", v.Log[0].What)
+		require.Len(t, v.Configured, 2, "what the configuration says is in force again")
+		_, err = ana.Contacts(ctx, "nobody")
+		require.ErrorContains(t, err, "there is no person")
+	})
+}

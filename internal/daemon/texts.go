@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -101,7 +102,8 @@ func (f *flow) TextReply(ctx context.Context, c web.TextCallback) (string, error
 // byPhone returns whose number it is.
 func (r *rooms) byPhone(number string) (watchbill.PersonID, bool) {
 	for id, p := range r.people {
-		if p.Phone != "" && p.Phone == strings.TrimSpace(number) {
+		number = strings.TrimSpace(number)
+		if number != "" && (p.Phone == number || slices.ContainsFunc(p.Contact, func(c watchbill.Contact) bool { return c.Address == number })) {
 			return id, true
 		}
 	}

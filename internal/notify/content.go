@@ -86,6 +86,7 @@ func notes(c watchbill.PageContent) map[string]string {
 		"to":              line(string(c.To), maxPlace),
 		"to_name":         line(c.ToName, maxPlace),
 		"to_email":        line(c.ToEmail, maxLine),
+		"to_phone":        line(c.ToPhone, maxPlace),
 		"status":          line(c.Status, maxLine),
 		"code":            line(c.Code, maxPlace),
 		"act_url":         line(c.ActURL, maxURL),

@@ -170,8 +170,9 @@ type Method struct {
 	Receiver string
 	At       time.Time
 	Reason   string
-	Contact  int // its place in the person's list; negative: it is not from there
-	Quiet    bool // At is when the person's quiet hours are over, or after that
+	Contact  int    // its place in the person's list; negative: it is not from there
+	Address  string // the person's own for it; empty: the one of the person
+	Quiet    bool   // At is when the person's quiet hours are over, or after that
 }
 
 // Methods returns how a person is reached for a page of a severity whose step fires
@@ -204,7 +205,7 @@ func (n *Notifier) Methods(p watchbill.Person, sev watchbill.Severity, fired tim
 		if !fits {
 			reason += fmt.Sprintf(", which has nothing for %s", sev)
 		}
-		methods = append(methods, Method{c.Receiver, start.Add(c.After), reason + waits, i, waits != ""})
+		methods = append(methods, Method{c.Receiver, start.Add(c.After), reason + waits, i, c.Address, waits != ""})
 	}
 	if len(methods) > 0 {
 		return methods
@@ -214,14 +215,19 @@ func (n *Notifier) Methods(p watchbill.Person, sev watchbill.Severity, fired tim
 		why = fmt.Sprintf("%s's contact list names no receiver that exists (%s)", p.ID, strings.Join(unknown, ", "))
 	}
 	if p.Email != "" && n.receivers[EmailReceiver] != nil {
-		return []Method{{EmailReceiver, start, why + ": mail to their address" + waits, -1, waits != ""}}
+		return []Method{{EmailReceiver, start, why + ": mail to their address" + waits, -1, "", waits != ""}}
 	}
 	if p.Email == "" {
 		why += " and no email address"
 	} else {
 		why += " and there is no email receiver"
 	}
-	return []Method{{TerminalReceiver, start, why + ": the daemon's terminal is the last resort" + waits, -1, waits != ""}}
+	return []Method{{TerminalReceiver, start, why + ": the daemon's terminal is the last resort" + waits, -1, "", waits != ""}}
+}
+
+// Texts reports whether a receiver sends text messages.
+func (n *Notifier) Texts(receiver string) bool {
+	return slices.ContainsFunc(n.sms, func(s SMS) bool { return s.Name == receiver })
 }
 
 // short0 writes a duration without the zero units that time.Duration prints.

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // the provider's signatures are made with it
@@ -102,7 +103,7 @@ func reachable(external string) bool {
 
 func (t *texter) send(ctx context.Context, a *alert.Alert) (retry bool, err error) {
 	person := string(a.Labels["person"])
-	phone := t.phones[person]
+	phone := cmp.Or(string(a.Annotations["to_phone"]), t.phones[person])
 	if phone == "" {
 		return false, fmt.Errorf("%s has no phone", person)
 	}
@@ -213,7 +214,9 @@ func smsText(a map[string]string) string {
 	if id := a["incident"]; id != "" {
 		tail = " " + gsm(id)
 	}
-	if code := a["code"]; code != "" {
+	if code := a["code"]; code != "" && a["incident"] == "" {
+		tail += " Code " + gsm(code)
+	} else if code != "" {
 		tail += " Reply " + gsm(code) + " to ack"
 	}
 	if plain := gsm(a["title"] + a["service"] + a["environment"]); strings.Count(plain, "?") == strings.Count(a["title"]+a["service"]+a["environment"], "?") {

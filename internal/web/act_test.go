@@ -137,3 +137,46 @@ func TestCallbacksOfTextMessages(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, w.form("", "/sms/sms/reply", nil).Code)
 	require.Equal(t, http.StatusForbidden, w.form("", "/sms/sms/status", nil).Code)
 }
+
+func (w *world) Contacts(_ context.Context, person watchbill.PersonID) (web.ContactsView, error) {
+	return web.ContactsView{Person: person, Own: []watchbill.OwnContact{{ID: 3, Receiver: "sms", Address: "+34600111222", After: 2 * time.Minute, Severities: []watchbill.Severity{watchbill.Sev1}}}}, w.failing()
+}
+
+func (w *world) AddContact(_ context.Context, who web.Actor, c web.ContactRequest) (watchbill.OwnContact, error) {
+	return watchbill.OwnContact{ID: 3}, w.act("contact %s %s %s %s %v", who.Person, c.Receiver, c.Address, c.After, c.Severities)
+}
+
+func (w *world) TestContact(_ context.Context, who web.Actor, id int64) (watchbill.OwnContact, error) {
+	return watchbill.OwnContact{ID: id}, w.act("test %d by %s", id, who.Person)
+}
+
+func (w *world) ConfirmContact(_ context.Context, who web.Actor, id int64, code string) (watchbill.OwnContact, error) {
+	return watchbill.OwnContact{ID: id}, w.act("confirm %d by %s: %s", id, who.Person, code)
+}
+
+func (w *world) RemoveContact(_ context.Context, who web.Actor, id int64) error {
+	return w.act("remove %d by %s", id, who.Person)
+}
+
+func TestContacts(t *testing.T) {
+	t.Parallel()
+	w := setUp(t)
+	rec := w.call("support", http.MethodPost, "/api/ops/v1/contacts", `{"receiver": "sms", "address": "+34600111222", "after": "2m", "severities": ["sev1", "sev2"]}`)
+	require.Equal(t, http.StatusCreated, rec.Code, rec.Body)
+	for body, want := range map[string]string{
+		`{"receiver": "sms", "after": "soon"}`:          `after: "soon" is not a duration`,
+		`{"receiver": "sms", "severities": ["urgent"]}`: `severities: "urgent" is not a severity`,
+	} {
+		rec := w.call("support", http.MethodPost, "/api/ops/v1/contacts", body)
+		_, message, hint := problem(t, rec)
+		require.Equal(t, want, message)
+		require.NotEmpty(t, hint)
+	}
+	require.Equal(t, http.StatusBadRequest, w.call("support", http.MethodDelete, "/api/ops/v1/contacts/x", "").Code)
+	require.Equal(t, http.StatusNoContent, w.call("support", http.MethodDelete, "/api/ops/v1/contacts/3", "").Code)
+	require.Equal(t, []string{"contact support sms +34600111222 2m0s [sev1 sev2]", "remove 3 by support"}, w.done())
+	v, err := w.Contacts(t.Context(), "ana")
+	require.NoError(t, err)
+	require.Equal(t, "3    sms +34600111222     after 2m0s, for sev1; not confirmed: it reaches nobody yet\n", v.Text())
+	require.Equal(t, "no contact\n", web.ContactsView{}.Text())
+}

@@ -271,6 +271,8 @@ func setUp(t testing.TB) *world {
 		Acts:         w,
 		Pages:        w,
 		Texts:        w,
+		Contacts:     w,
+		ContactActs:  w,
 		Silences:     w,
 		Approvals:    w,
 		Alertmanager: w,
@@ -326,7 +328,7 @@ func problem(t testing.TB, rec *httptest.ResponseRecorder) (code watchbill.Code,
 }
 
 func target(r web.Route) string {
-	return strings.NewReplacer("{key}", "k", "{page}", "7", "{receiver}", "sms", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
+	return strings.NewReplacer("{key}", "k", "{page}", "7", "{contact}", "3", "{receiver}", "sms", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
 }
 
 // Who gets past the door of each route. Everybody else is answered 401 without
@@ -404,15 +406,20 @@ func TestPermissions(t *testing.T) {
 		"GET /api/ops/v1/targets":                 readers,
 		"GET /api/ops/v1/targets/{id}":            readers,
 
-		"POST /api/ops/v1/silences/reach":          readers,
-		"POST /api/ops/v1/silences/{id}/approve":   stewards,
-		"GET /api/ops/v1/services/{name}/gate":     readers,
-		"POST /api/ops/v1/services/{name}/signals": "machine:signals " + marked,
-		"GET /api/v1/status/buildinfo":             readers,
-		"GET /act/{page}/{token}":                  anybody,
-		"POST /act/{page}/{token}":                 anybody,
-		"POST /sms/{receiver}/reply":               anybody,
-		"POST /sms/{receiver}/status":              anybody,
+		"POST /api/ops/v1/silences/reach":             readers,
+		"POST /api/ops/v1/silences/{id}/approve":      stewards,
+		"GET /api/ops/v1/services/{name}/gate":        readers,
+		"POST /api/ops/v1/services/{name}/signals":    "machine:signals " + marked,
+		"GET /api/v1/status/buildinfo":                readers,
+		"GET /api/ops/v1/contacts":                    people,
+		"POST /api/ops/v1/contacts":                   people,
+		"POST /api/ops/v1/contacts/{contact}/test":    people,
+		"POST /api/ops/v1/contacts/{contact}/confirm": people,
+		"DELETE /api/ops/v1/contacts/{contact}":       people,
+		"GET /act/{page}/{token}":                     anybody,
+		"POST /act/{page}/{token}":                    anybody,
+		"POST /sms/{receiver}/reply":                  anybody,
+		"POST /sms/{receiver}/status":                 anybody,
 	}
 	for _, r := range setUp(t).server.Routes() {
 		name := r.Method + " " + r.Path

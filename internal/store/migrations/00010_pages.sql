@@ -20,3 +20,21 @@ CREATE TABLE message (
 
 -- Who was paged for an incident that is live, when a text message answers.
 CREATE INDEX page_person ON page (person, method, id);
+
+-- Ways to reach people that they added themselves.
+CREATE TABLE contact (
+  id     INTEGER PRIMARY KEY AUTOINCREMENT,
+  person TEXT NOT NULL,
+  body   TEXT NOT NULL                      -- as JSON
+);
+CREATE INDEX contact_person ON contact (person, id);
+
+-- What was done to them, for ever.
+CREATE TABLE contact_log (
+  id     INTEGER PRIMARY KEY AUTOINCREMENT,
+  at     BIGINT NOT NULL,
+  person TEXT   NOT NULL,
+  via    TEXT   NOT NULL,
+  what   TEXT   NOT NULL
+);
+CREATE INDEX contact_log_person ON contact_log (person, id);
