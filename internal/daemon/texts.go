@@ -112,7 +112,7 @@ func (r *rooms) byPhone(number string) (watchbill.PersonID, bool) {
 
 func (f *flow) answer(ctx context.Context, c web.TextCallback, person watchbill.PersonID) (string, error) {
 	now := time.Now()
-	g := guesser{"text", string(person)}
+	g := guesser{"text of " + string(person), string(person)}
 	if wait := f.guesses.locked(g, now); wait > 0 {
 		return "", tooManyCodes(wait)
 	}

@@ -180,3 +180,19 @@ func TestContacts(t *testing.T) {
 	require.Equal(t, "3    sms +34600111222     after 2m0s, for sev1; not confirmed: it reaches nobody yet\n", v.Text())
 	require.Equal(t, "no contact\n", web.ContactsView{}.Text())
 }
+
+// A browser that carries credentials along cannot be made to act by the page of
+// somebody else.
+func TestOtherOriginsCannotAct(t *testing.T) {
+	t.Parallel()
+	w := setUp(t)
+	for header, value := range map[string]string{"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"} {
+		req := httptest.NewRequest(http.MethodPost, "/api/ops/v1/incidents/INC-1/ack", nil)
+		req.Header.Set("Authorization", w.headers["support"])
+		req.Header.Set(header, value)
+		rec := httptest.NewRecorder()
+		w.server.Handler().ServeHTTP(rec, req)
+		require.Equal(t, http.StatusForbidden, rec.Code, header)
+	}
+	require.Empty(t, w.done())
+}
