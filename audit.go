@@ -22,6 +22,7 @@ const (
 	AuditSilenceMade     AuditKind = "silence_made"     // or asked for, when it takes a second person
 	AuditSilenceApproved AuditKind = "silence_approved" // by the second person
 	AuditSilenceEnded    AuditKind = "silence_ended"    // by a person, before its time
+	AuditContact         AuditKind = "contact"          // a person changed how they are reached
 	AuditReleased        AuditKind = "released"         // what a restore held
 	AuditDropped         AuditKind = "dropped"          // what a restore held
 	AuditErased          AuditKind = "erased"           // the details of other entries
@@ -105,7 +106,9 @@ func ParseAuditHead(s string) (AuditHead, error) {
 }
 
 // Short is the head as it is published in few characters.
-func (h AuditHead) Short() string { return fmt.Sprintf("%d:%s", h.Seq, h.Hash[:min(minHead, len(h.Hash))]) }
+func (h AuditHead) Short() string {
+	return fmt.Sprintf("%d:%s", h.Seq, h.Hash[:min(minHead, len(h.Hash))])
+}
 
 // AuditVerifier checks the entries of an audit log, oldest first. The zero value
 // is ready.

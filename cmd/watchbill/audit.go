@@ -139,7 +139,7 @@ func (a *app) auditVerify() *cobra.Command {
 				return err
 			}
 			if result.Broken > 0 {
-				return fmt.Errorf("the record was altered in %d places: compare what is named above with a backup", result.Broken)
+				return fmt.Errorf("the record was altered, in %d places: compare what is named above with a backup", result.Broken)
 			}
 			return nil
 		},

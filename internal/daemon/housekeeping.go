@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/go-co-op/gocron/v2"
-
 )
 
 // housekeeping starts the jobs that nobody waits for: no page depends on one of

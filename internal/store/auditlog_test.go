@@ -72,8 +72,10 @@ func TestTheAuditLog(t *testing.T) {
 		"a row":     {`DELETE FROM audit_log WHERE seq = 2`, "entry 2 of the audit log is missing: found 3 in its place"},
 		"the order": {`UPDATE audit_log SET seq = -1 WHERE seq = 1; UPDATE audit_log SET seq = 1 WHERE seq = 3; UPDATE audit_log SET seq = 3 WHERE seq = -1`, "entry 1 of the audit log does not follow the one before it"},
 		"the end":   {`DELETE FROM audit_log WHERE seq = 3`, "the audit log ends with entry 2, and " + head.Short() + " was published: its end was cut off"},
-		"the end of a timeline": {`DELETE FROM event WHERE incident = 1 AND seq = 2; UPDATE incident SET seq = 1, head = (SELECT hash FROM event WHERE incident = 1 AND seq = 1) WHERE id = 1`,
-			"event 2 of INC-1 was sealed at " + now.Format(time.RFC3339) + " and is gone: the end of its timeline was cut off"},
+		"the end of a timeline": {
+			`DELETE FROM event WHERE incident = 1 AND seq = 2; UPDATE incident SET seq = 1, head = (SELECT hash FROM event WHERE incident = 1 AND seq = 1) WHERE id = 1`,
+			"event 2 of INC-1 was sealed at " + now.Format(time.RFC3339) + " and is gone: the end of its timeline was cut off",
+		},
 		"a timeline": {`UPDATE event SET hash = 'x' WHERE incident = 1 AND seq = 2`, "event 2 of INC-1 is not the one that was sealed at " + now.Format(time.RFC3339)},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,7 +21,7 @@ func (w *world) EraseAudit(_ context.Context, who web.Actor, person watchbill.Pe
 	if reason == "none" {
 		return 0, errors.New("none")
 	}
-	return 3, w.act("erase " + string(who.Person) + " " + string(person) + " " + reason)
+	return 3, w.act("erase %s %s %s", who.Person, person, reason)
 }
 
 func (w *world) Refused(_ context.Context, r web.Refusal) { w.refused = append(w.refused, r) }
