@@ -47,6 +47,7 @@ type Incident struct {
 	AcknowledgedAt time.Time  `json:"acknowledged_at,omitzero"`
 	AcknowledgedBy PersonID   `json:"acknowledged_by,omitempty"`
 	AckDeadline    time.Time  `json:"ack_deadline,omitzero"`
+	Acks           []PersonID `json:"acks,omitempty"` // who acknowledged this generation, while more people are wanted
 	ResolvedAt     time.Time  `json:"resolved_at,omitzero"`
 	ResolvedBy     PersonID   `json:"resolved_by,omitempty"` // empty: the alerts cleared
 	QuietUntil     time.Time  `json:"quiet_until,omitzero"`  // a person resolved while alerts fired
@@ -55,33 +56,6 @@ type Incident struct {
 
 	Seq  int64  `json:"seq"`  // number of its last event
 	Head string `json:"head"` // hash of its last event
-}
-
-// Path is an escalation path: steps at a delay after the generation began, then
-// the last step again every Repeat, without end.
-type Path struct {
-	Name   string        `json:"name"`
-	Steps  []PathStep    `json:"steps"`
-	Repeat time.Duration `json:"repeat"`
-}
-
-// PathStep is one step of a path. With Everyone set all people who hold one of
-// the roles are paged, else those on duty.
-type PathStep struct {
-	After    time.Duration `json:"after"`
-	Roles    []RoleID      `json:"roles"`
-	Everyone bool          `json:"everyone,omitempty"`
-	Reason   string        `json:"reason"`
-}
-
-// Step returns step n of the path, counted from 0, and its delay after the
-// generation began. Beyond the last step the last one repeats.
-func (p Path) Step(n int) (PathStep, time.Duration) {
-	last := len(p.Steps) - 1
-	if n <= last {
-		return p.Steps[n], p.Steps[n].After
-	}
-	return p.Steps[last], p.Steps[last].After + time.Duration(n-last)*p.Repeat
 }
 
 // EventKind says what an event records.

@@ -22,6 +22,7 @@ func (l *Life) Flapped(now time.Time, inc watchbill.Incident, a watchbill.Alert,
 		l.promise(now, &e, inc.AcknowledgedBy)
 		return e
 	}
+	next.Acks = nil
 	next.State, next.Generation, next.PageReason, next.PathBegan = watchbill.StateOpen, inc.Generation+1, reason, now
 	_, after := inc.Path.Step(1)
 	e.Stop = true

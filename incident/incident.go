@@ -33,6 +33,7 @@ package incident
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,7 +144,7 @@ func restart(now time.Time, e *Effect, reason string) {
 	inc.Generation++
 	inc.State = watchbill.StateOpen
 	inc.PageReason, inc.PathBegan, inc.HeldBy = reason, now, ""
-	inc.AckDeadline = time.Time{}
+	inc.AckDeadline, inc.Acks = time.Time{}, nil
 	inc.ResolvedAt, inc.ResolvedBy, inc.QuietUntil = time.Time{}, "", time.Time{}
 	e.Stop, e.Page = true, true
 	e.Cancel = append(e.Cancel, watchbill.TimerAck, watchbill.TimerClose, watchbill.TimerQuiet)
@@ -228,17 +229,28 @@ func (l *Life) Acknowledge(now time.Time, inc watchbill.Incident, who Actor, pag
 		return Effect{}, watchbill.Errorf(watchbill.CodeConflict, "show it with: watchbill incident show "+inc.ID.String(),
 			"%s is %s: there is nothing to acknowledge", inc.ID, inc.State)
 	}
+	if wanted := inc.Path.Acks; wanted > 1 && inc.State == watchbill.StateOpen {
+		e, all := l.oneOfMany(now, inc, who, note)
+		if !all {
+			return e, nil
+		}
+		inc = e.Incident
+	}
 	e := Effect{Incident: inc, Stop: true}
-	text := "acknowledged"
+	text, owner := "acknowledged", who.Person
 	switch {
 	case inc.State == watchbill.StateAcknowledged && inc.AcknowledgedBy == who.Person:
 		text = "acknowledged again"
 	case inc.State == watchbill.StateAcknowledged:
 		text = fmt.Sprintf("took over from %s", inc.AcknowledgedBy)
+		inc.Acks, e.Incident.Acks = nil, nil
 	case !paged:
 		text += " without having been paged"
 	}
-	l.promise(now, &e, who.Person)
+	if n := len(inc.Acks); n > 1 { // whoever was first has it
+		owner, text = inc.Acks[0], fmt.Sprintf("%s, the last of %d; %s has it", text, n, inc.Acks[0])
+	}
+	l.promise(now, &e, owner)
 	text += " until " + e.Incident.AckDeadline.UTC().Format("15:04 UTC")
 	if note != "" {
 		text += ": " + note
@@ -246,6 +258,26 @@ func (l *Life) Acknowledge(now time.Time, inc watchbill.Incident, who Actor, pag
 	e.Incident.State, e.Incident.HeldBy = watchbill.StateAcknowledged, ""
 	e.Events = append(e.Events, by(now, who, watchbill.EventAcknowledged, text))
 	return e, nil
+}
+
+// oneOfMany records one acknowledgement of an incident whose path wants several.
+// It reports whether this one is the last that was wanted; before that the path
+// goes on, and pages who has acknowledged no more.
+func (l *Life) oneOfMany(now time.Time, inc watchbill.Incident, who Actor, note string) (Effect, bool) {
+	e := Effect{Incident: inc}
+	if slices.Contains(inc.Acks, who.Person) { // again: it counts once
+		return e, false
+	}
+	e.Incident.Acks = append(slices.Clone(inc.Acks), who.Person)
+	if len(e.Incident.Acks) >= inc.Path.Acks {
+		return e, true
+	}
+	text := fmt.Sprintf("acknowledged, %d of the %d people that the path wants; it goes on", len(e.Incident.Acks), inc.Path.Acks)
+	if note != "" {
+		text += ": " + note
+	}
+	e.Events = append(e.Events, by(now, who, watchbill.EventAcknowledged, text))
+	return e, false
 }
 
 // promise sets who holds the acknowledgement and when it expires.

@@ -72,7 +72,7 @@ func (f *flow) Acknowledge(ctx context.Context, id watchbill.IncidentID, who web
 			return incident.Effect{}, err
 		}
 		e, err := w.life.Acknowledge(w.now, inc, incident.Actor(who), slices.Contains(told, who.Person), note)
-		if err == nil && inc.State == watchbill.StateOpen {
+		if err == nil && inc.State == watchbill.StateOpen && e.Incident.State == watchbill.StateAcknowledged {
 			w.tx.OnCommit(func() { w.responses.acknowledged(e.Incident) })
 		}
 		return e, err

@@ -473,9 +473,22 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if !s.ok {
 		return w.save(&inc, w.event(watchbill.EventQueued, "%s", s.wait))
 	}
+	n = s.n
+	if len(s.passed) > 0 {
+		var events []watchbill.Event
+		for _, why := range s.passed {
+			events = append(events, w.event(watchbill.EventQueued, "%s", why))
+		}
+		if err := w.save(&inc, events...); err != nil {
+			return err
+		}
+	}
 	if s.due.After(w.now) {
 		if err := w.tx.SetTimer(stepTimer(inc, n, s.due)); err != nil {
 			return err
+		}
+		if s.wait == "" { // after steps that were passed over, at its own time
+			return nil
 		}
 		return w.save(&inc, w.event(watchbill.EventQueued, "step %d waits until %s: %s", n, s.due.Format(time.RFC3339), s.wait))
 	}

@@ -143,7 +143,10 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 	switch watchbill.TimerKind(n.What) {
 	case watchbill.TimerStep:
 		step, _ := inc.Path.Step(n.Step)
-		return fmt.Sprintf("step %d pages %s", n.Step, watchbill.JoinRoles(step.Roles, ""))
+		if len(step.People) == 0 && len(step.Receivers) == 0 {
+			return fmt.Sprintf("step %d pages %s", n.Step, watchbill.JoinRoles(step.Roles, ""))
+		}
+		return fmt.Sprintf("step %d pages %s", n.Step, step.Whom())
 	case watchbill.TimerAck:
 		return fmt.Sprintf("the acknowledgement by %s expires", inc.AcknowledgedBy)
 	case watchbill.TimerQuiet:
