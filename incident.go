@@ -52,7 +52,11 @@ type Incident struct {
 	ResolvedBy     PersonID   `json:"resolved_by,omitempty"` // empty: the alerts cleared
 	QuietUntil     time.Time  `json:"quiet_until,omitzero"`  // a person resolved while alerts fired
 	ClosedAt       time.Time  `json:"closed_at,omitzero"`
-	Previous       IncidentID `json:"previous,omitempty"` // the closed incident of the same key
+	Offered        PersonID   `json:"offered,omitempty"`    // asked to take it over
+	Awaited        []PersonID `json:"awaited,omitempty"`    // called, and not heard of yet
+	Responders     []PersonID `json:"responders,omitempty"` // called to help
+	Escalated      string     `json:"escalated,omitempty"`  // why the next step fires before its time
+	Previous       IncidentID `json:"previous,omitempty"`   // the closed incident of the same key
 
 	Seq  int64  `json:"seq"`  // number of its last event
 	Head string `json:"head"` // hash of its last event
@@ -78,6 +82,11 @@ const (
 	EventReopened     EventKind = "reopened"
 	EventClosed       EventKind = "closed"
 	EventQueued       EventKind = "queued"
+	EventEscalated    EventKind = "escalated"
+	EventHandedOver   EventKind = "handed_over"
+	EventRerouted     EventKind = "rerouted"
+	EventSnoozed      EventKind = "snoozed"
+	EventCalled       EventKind = "called"
 )
 
 // Event is one entry of an incident's timeline. Events are hash-chained per

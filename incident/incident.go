@@ -73,6 +73,7 @@ type Effect struct {
 	Later    *watchbill.Timer  // the step with which the path goes on instead, set after Stop
 	Set      []watchbill.Timer
 	Cancel   []watchbill.TimerKind
+	Calls    []Call // pages beside the path
 }
 
 // Opening is what a new incident starts with.
@@ -143,7 +144,7 @@ func restart(now time.Time, e *Effect, reason string) {
 	inc := &e.Incident
 	inc.Generation++
 	inc.State = watchbill.StateOpen
-	inc.PageReason, inc.PathBegan, inc.HeldBy = reason, now, ""
+	inc.PageReason, inc.PathBegan, inc.HeldBy, inc.Escalated = reason, now, "", ""
 	inc.AckDeadline, inc.Acks = time.Time{}, nil
 	inc.ResolvedAt, inc.ResolvedBy, inc.QuietUntil = time.Time{}, "", time.Time{}
 	e.Stop, e.Page = true, true
@@ -201,6 +202,7 @@ func (l *Life) AlertEnded(now time.Time, inc watchbill.Incident, a watchbill.Ale
 	}
 	if inc.State.Live() {
 		e.Incident.State, e.Incident.ResolvedAt, e.Incident.HeldBy = watchbill.StateResolved, now, ""
+		e.Incident.Offered, e.Incident.Awaited, e.Incident.Escalated = "", nil, ""
 		e.Events = append(e.Events, self(now, watchbill.EventResolved,
 			"resolved: all alerts ended, %s after it opened", now.Sub(inc.OpenedAt).Round(time.Second)))
 		e.Stop = true
@@ -255,7 +257,10 @@ func (l *Life) Acknowledge(now time.Time, inc watchbill.Incident, who Actor, pag
 	if note != "" {
 		text += ": " + note
 	}
-	e.Incident.State, e.Incident.HeldBy = watchbill.StateAcknowledged, ""
+	e.Incident.State, e.Incident.HeldBy, e.Incident.Escalated = watchbill.StateAcknowledged, "", ""
+	if answers(&e.Incident, who.Person); e.Incident.Offered == who.Person {
+		e.Incident.Offered = ""
+	}
 	e.Events = append(e.Events, by(now, who, watchbill.EventAcknowledged, text))
 	return e, nil
 }
@@ -306,6 +311,7 @@ func (l *Life) Note(now time.Time, inc watchbill.Incident, who Actor, text strin
 		return Effect{}, watchbill.Invalidf("write what you saw or did", "text: is empty")
 	}
 	e := Effect{Incident: inc, Events: []watchbill.Event{by(now, who, watchbill.EventNote, text)}}
+	answers(&e.Incident, who.Person)
 	if inc.State == watchbill.StateAcknowledged {
 		l.promise(now, &e, inc.AcknowledgedBy)
 	}
@@ -326,6 +332,7 @@ func (l *Life) Resolve(now time.Time, inc watchbill.Incident, r Resolution) (Eff
 	e := Effect{Incident: inc, Stop: true, Cancel: []watchbill.TimerKind{watchbill.TimerAck}}
 	e.Incident.State, e.Incident.ResolvedAt, e.Incident.ResolvedBy = watchbill.StateResolved, now, r.By.Person
 	e.Incident.HeldBy = ""
+	e.Incident.Offered, e.Incident.Awaited, e.Incident.Escalated = "", nil, ""
 	text := "resolved: " + r.Reason
 	if r.Firing > 0 {
 		until := r.Quiet

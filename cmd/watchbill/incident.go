@@ -37,7 +37,8 @@ func (a *app) incident() *cobra.Command {
 		Use: "incident", Short: "List, show, acknowledge and resolve incidents",
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.incidentList(), a.incidentShow(), a.incidentWhy(), a.incidentAck(), a.incidentNote(), a.incidentResolve())
+	c.AddCommand(a.incidentList(), a.incidentShow(), a.incidentWhy(), a.incidentAck(), a.incidentNote(), a.incidentResolve(),
+		a.incidentEscalate(), a.incidentHandOver(), a.incidentNotMine(), a.incidentSnooze(), a.incidentCall())
 	return c
 }
 

@@ -58,16 +58,17 @@ func (r *rooms) opening(a watchbill.Alert, v router.Verdict) incident.Opening {
 
 // firing is one firing of a step of an incident's path.
 type firing struct {
-	n      int
-	step   watchbill.PathStep
-	due    time.Time // when it pages
-	wait   string    // why that is later than planned
-	ok     bool      // false: it never pages
-	next   time.Time // when the next step is planned
-	alerts int       // firing alerts of the incident
-	also   []watchbill.Duty
-	told   []watchbill.PersonID // paged earlier in this generation
-	passed []string             // the steps before it that do not apply, and why
+	n       int
+	step    watchbill.PathStep
+	due     time.Time // when it pages
+	wait    string    // why that is later than planned
+	ok      bool      // false: it never pages
+	next    time.Time // when the next step is planned
+	alerts  int       // firing alerts of the incident
+	also    []watchbill.Duty
+	told    []watchbill.PersonID // paged earlier in this generation
+	because string               // why, for a page beside the path
+	passed  []string             // the steps before it that do not apply, and why
 }
 
 // plan says when step n, planned for an instant, pages, and when the next one
@@ -81,6 +82,9 @@ func (r *rooms) plan(inc watchbill.Incident, n int, planned time.Time) firing {
 		s.step, here = inc.Path.Step(n)
 		_, there = inc.Path.Step(n + 1)
 		s.due, s.wait, s.ok = r.planner.StepDue(inc.Severity, s.step, planned)
+		if inc.Escalated != "" { // a person wants it now, whatever the severity
+			s.due, s.wait, s.ok = planned, "", true
+		}
 		s.due = s.due.UTC()
 		s.next = s.due.Add(there - here)
 		why := s.step.When.Fails(inc.Severity, s.due)
@@ -262,7 +266,12 @@ func whyYou(d watchbill.Duty, step watchbill.PathStep) string {
 
 // reason says why a page is sent, in the words of the page.
 func reason(inc watchbill.Incident, s firing) string {
-	if s.n == 0 {
+	switch {
+	case s.because != "":
+		return s.because
+	case inc.Escalated != "":
+		return inc.Escalated
+	case s.n == 0:
 		return inc.PageReason
 	}
 	_, after := inc.Path.Step(s.n)

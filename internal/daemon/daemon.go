@@ -226,6 +226,8 @@ func (d *Daemon) web() *web.Server {
 		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,
 		Acts:         d.flow,
+		Moves:        d.flow,
+		Responders:   d.flow,
 		Silences:     d.flow,
 		Approvals:    d.flow,
 		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},

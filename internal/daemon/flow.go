@@ -437,7 +437,11 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 		}
 	}
 	if e.Stop {
-		if _, err := w.tx.DropPages(inc.ID); err != nil {
+		drop := w.tx.DropPages
+		if inc.State.Live() { // who was called is still wanted
+			drop = w.tx.DropStepPages
+		}
+		if _, err := drop(inc.ID); err != nil {
 			return err
 		}
 		e.Cancel = append(e.Cancel, watchbill.TimerStep)
@@ -455,6 +459,9 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 		if err := w.tx.SetTimer(tm); err != nil {
 			return err
 		}
+	}
+	if err := w.call(inc, e.Calls); err != nil {
+		return err
 	}
 	if !e.Page {
 		return nil
@@ -496,9 +503,11 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if err != nil {
 		return err
 	}
-	held, err := w.held(&inc, n, firing)
-	if err != nil || held {
-		return err
+	if inc.Escalated == "" {
+		held, err := w.held(&inc, n, firing)
+		if err != nil || held {
+			return err
+		}
 	}
 	told, err := w.told(inc)
 	if err != nil {
@@ -514,6 +523,7 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if err := w.tx.SetTimer(stepTimer(inc, n+1, s.next)); err != nil {
 		return err
 	}
+	inc.Escalated = ""
 	fired := w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages))
 	if fired.Data, err = firingData(s, pages); err != nil {
 		return err

@@ -79,6 +79,9 @@ func (o outbox) Needed(ctx context.Context, d watchbill.Delivery) (bool, string,
 		return false, "it is " + row.State, nil
 	case row.Attempt != d.Attempt:
 		return false, fmt.Sprintf("attempt %d has begun", row.Attempt), nil
+	case d.Page.Call != "":
+		needed, why := callNeeded(inc, d.Page)
+		return needed, why, nil
 	case inc.Generation != d.Page.Generation:
 		return false, fmt.Sprintf("generation %d has begun", inc.Generation), nil
 	case inc.State != watchbill.StateOpen:

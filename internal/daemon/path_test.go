@@ -42,7 +42,7 @@ func TestAPathOfOnesOwn(t *testing.T) {
 			require.Contains(t, p.Lines[0], "watchbill.yaml:")
 			said = append(said, p.At.Sub(s.began).String()+" "+string(p.Person))
 		}
-		s.post(slow(), 0)
+		s.post(slow(), 2*time.Hour)
 		s.sleep(45 * time.Minute)
 		var was []string
 		for _, p := range s.phone.Pages() {
@@ -68,7 +68,7 @@ func TestAPathOfOnesOwn(t *testing.T) {
 func TestTwoMustAcknowledge(t *testing.T) {
 	t.Parallel()
 	routed(t, func(t *testing.T, s *scene) {
-		s.post(slow(), 0)
+		s.post(slow(), 2*time.Hour)
 		ana, frank := s.As("ana"), s.frank
 		inc, err := ana.Acknowledge(t.Context(), 1, "")
 		require.NoError(t, err)
@@ -108,7 +108,7 @@ func to(pages []testkit.Page, who string) (theirs []testkit.Page) {
 func TestAPersonOfThePathIsRemoved(t *testing.T) {
 	t.Parallel()
 	routed(t, func(t *testing.T, s *scene) {
-		s.post(slow(), 0)
+		s.post(slow(), 2*time.Hour)
 		s.sleep(time.Minute)
 		s.change()
 		s.sleep(5 * time.Minute)

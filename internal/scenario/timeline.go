@@ -115,7 +115,8 @@ func eventText(inc daemon.RecordedIncident, e watchbill.Event) string {
 			texts = append(texts, m.Why)
 		}
 		return strings.Join(texts, "; ")
-	case watchbill.EventAcknowledged, watchbill.EventNote, watchbill.EventResolved:
+	case watchbill.EventAcknowledged, watchbill.EventNote, watchbill.EventResolved, watchbill.EventEscalated, watchbill.EventHandedOver,
+		watchbill.EventRerouted, watchbill.EventSnoozed, watchbill.EventCalled:
 		if e.Actor != watchbill.ActorSelf {
 			return fmt.Sprintf("%s %s: %s", inc.ID, e.Actor, e.Text)
 		}

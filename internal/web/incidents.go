@@ -122,6 +122,9 @@ func (v IncidentView) Text() string {
 	if inc.AcknowledgedBy != "" && inc.State == watchbill.StateAcknowledged {
 		fmt.Fprintf(&b, "acknowledged by %s until %s\n", inc.AcknowledgedBy, inc.AckDeadline.UTC().Format(time.RFC3339))
 	}
+	if inc.Offered != "" {
+		fmt.Fprintf(&b, "%s is asked to take it over\n", inc.Offered)
+	}
 	if inc.HeldBy != "" {
 		fmt.Fprintf(&b, "held: %s\n", inc.HeldBy)
 	}

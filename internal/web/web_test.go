@@ -126,6 +126,26 @@ func (w *world) Acknowledge(_ context.Context, id watchbill.IncidentID, who web.
 	return incidentOne(), w.act("ack %s by %s via %s: %s", id, who.Person, who.Via, note)
 }
 
+func (w *world) Escalate(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.EscalateRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("escalate %s by %s at %d/%d: %s", id, who.Person, r.Generation, r.Step, r.Note)
+}
+
+func (w *world) HandOver(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.HandOverRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("hand %s over to %s by %s: %s", id, r.To, who.Person, r.Note)
+}
+
+func (w *world) NotMine(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.NotMineRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("%s is %s's by %s: %s", id, r.Role, who.Person, r.Note)
+}
+
+func (w *world) Snooze(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.SnoozeRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("snooze %s until %s by %s: %s", id, r.Until, who.Person, r.Note)
+}
+
+func (w *world) Call(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.CallRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("call %v and %s to %s by %s: %s", r.People, r.Role, id, who.Person, r.Note)
+}
+
 func (w *world) Note(_ context.Context, id watchbill.IncidentID, who web.Actor, text string) (watchbill.Incident, error) {
 	return incidentOne(), w.act("note %s by %s via %s: %s", id, who.Person, who.Via, text)
 }
@@ -269,6 +289,8 @@ func setUp(t testing.TB) *world {
 		Receive:      w.Receive,
 		Incidents:    w,
 		Acts:         w,
+		Moves:        w,
+		Responders:   w,
 		Silences:     w,
 		Approvals:    w,
 		Alertmanager: w,
@@ -339,68 +361,73 @@ func TestPermissions(t *testing.T) {
 		stewards = "manager support"
 	)
 	want := map[string]string{
-		"GET /-/healthy":                          anybody,
-		"GET /-/ready":                            anybody,
-		"POST /-/reload":                          "manager",
-		"GET /metrics":                            "machine:metrics " + people,
-		"GET /probe":                              "machine:metrics " + people,
-		"POST /api/v2/alerts":                     "machine:alerts " + marked,
-		"POST /hooks/{source}":                    "machine:hooks",
-		"POST /hooks/{source}/{token}":            "", // the token stands in the address: TestHookByAddress
-		"POST /v2/enqueue":                        anybody,
-		"POST /api/ops/v1/raise":                  people,
-		"GET /api/v2/silences":                    readers,
-		"POST /api/v2/silences":                   stewards,
-		"GET /api/v2/silence/{id}":                readers,
-		"DELETE /api/v2/silence/{id}":             stewards,
-		"GET /api/ops/v1/incidents":               readers,
-		"GET /api/ops/v1/incidents/{id}":          readers,
-		"POST /api/ops/v1/incidents/{id}/ack":     marked,
-		"POST /api/ops/v1/incidents/{id}/note":    marked,
-		"POST /api/ops/v1/incidents/{id}/resolve": marked,
-		"GET /api/ops/v1/explain":                 readers,
-		"GET /api/ops/v1/incidents/{id}/why":      readers,
-		"GET /api/ops/v1/alerts/why":              readers,
-		"POST /api/ops/v1/explain":                readers,
-		"GET /api/ops/v1/hold":                    readers,
-		"POST /api/ops/v1/hold/release":           "manager",
-		"POST /api/ops/v1/hold/drop":              "manager",
-		"POST /api/ops/v1/alarm/test":             stewards,
-		"POST /api/ops/v1/alarm/confirm":          marked,
-		"GET /ping/{key}":                         anybody,
-		"POST /ping/{key}":                        anybody,
-		"GET /ping/{key}/{rest...}":               anybody,
-		"POST /ping/{key}/{rest...}":              anybody,
-		"GET /api/ops/v1/heartbeats":              readers,
-		"GET /api/ops/v1/heartbeats/{name}":       readers,
-		"GET /i/{id}":                             readers,
-		"GET /runbooks/{name}":                    readers,
-		"POST /api/v1/write":                      "machine:write",
-		"GET /api/v1/query":                       readers,
-		"POST /api/v1/query":                      readers,
-		"GET /api/v1/query_range":                 readers,
-		"POST /api/v1/query_range":                readers,
-		"GET /api/v1/query_exemplars":             readers,
-		"POST /api/v1/query_exemplars":            readers,
-		"GET /api/v1/format_query":                readers,
-		"POST /api/v1/format_query":               readers,
-		"GET /api/v1/series":                      readers,
-		"POST /api/v1/series":                     readers,
-		"GET /api/v1/labels":                      readers,
-		"POST /api/v1/labels":                     readers,
-		"GET /api/v1/label/{name}/values":         readers,
-		"GET /api/v1/metadata":                    readers,
-		"GET /api/v1/targets":                     readers,
-		"GET /api/v1/targets/metadata":            readers,
-		"GET /api/v1/rules":                       readers,
-		"GET /api/v1/alerts":                      readers,
-		"GET /api/v2/alerts":                      readers,
-		"GET /api/v2/alerts/groups":               readers,
-		"GET /api/v2/receivers":                   readers,
-		"GET /api/v2/status":                      readers,
-		"GET /api/ops/v1/alerts/history":          readers,
-		"GET /api/ops/v1/targets":                 readers,
-		"GET /api/ops/v1/targets/{id}":            readers,
+		"GET /-/healthy":                           anybody,
+		"GET /-/ready":                             anybody,
+		"POST /-/reload":                           "manager",
+		"GET /metrics":                             "machine:metrics " + people,
+		"GET /probe":                               "machine:metrics " + people,
+		"POST /api/v2/alerts":                      "machine:alerts " + marked,
+		"POST /hooks/{source}":                     "machine:hooks",
+		"POST /hooks/{source}/{token}":             "", // the token stands in the address: TestHookByAddress
+		"POST /v2/enqueue":                         anybody,
+		"POST /api/ops/v1/raise":                   people,
+		"GET /api/v2/silences":                     readers,
+		"POST /api/v2/silences":                    stewards,
+		"GET /api/v2/silence/{id}":                 readers,
+		"DELETE /api/v2/silence/{id}":              stewards,
+		"GET /api/ops/v1/incidents":                readers,
+		"GET /api/ops/v1/incidents/{id}":           readers,
+		"POST /api/ops/v1/incidents/{id}/ack":      marked,
+		"POST /api/ops/v1/incidents/{id}/note":     marked,
+		"POST /api/ops/v1/incidents/{id}/resolve":  marked,
+		"GET /api/ops/v1/explain":                  readers,
+		"GET /api/ops/v1/incidents/{id}/why":       readers,
+		"GET /api/ops/v1/alerts/why":               readers,
+		"POST /api/ops/v1/explain":                 readers,
+		"GET /api/ops/v1/hold":                     readers,
+		"POST /api/ops/v1/hold/release":            "manager",
+		"POST /api/ops/v1/hold/drop":               "manager",
+		"POST /api/ops/v1/alarm/test":              stewards,
+		"POST /api/ops/v1/alarm/confirm":           marked,
+		"GET /ping/{key}":                          anybody,
+		"POST /ping/{key}":                         anybody,
+		"GET /ping/{key}/{rest...}":                anybody,
+		"POST /ping/{key}/{rest...}":               anybody,
+		"GET /api/ops/v1/heartbeats":               readers,
+		"GET /api/ops/v1/heartbeats/{name}":        readers,
+		"POST /api/ops/v1/incidents/{id}/escalate": marked,
+		"POST /api/ops/v1/incidents/{id}/handover": marked,
+		"POST /api/ops/v1/incidents/{id}/not-mine": marked,
+		"POST /api/ops/v1/incidents/{id}/snooze":   marked,
+		"POST /api/ops/v1/incidents/{id}/call":     marked,
+		"GET /i/{id}":                              readers,
+		"GET /runbooks/{name}":                     readers,
+		"POST /api/v1/write":                       "machine:write",
+		"GET /api/v1/query":                        readers,
+		"POST /api/v1/query":                       readers,
+		"GET /api/v1/query_range":                  readers,
+		"POST /api/v1/query_range":                 readers,
+		"GET /api/v1/query_exemplars":              readers,
+		"POST /api/v1/query_exemplars":             readers,
+		"GET /api/v1/format_query":                 readers,
+		"POST /api/v1/format_query":                readers,
+		"GET /api/v1/series":                       readers,
+		"POST /api/v1/series":                      readers,
+		"GET /api/v1/labels":                       readers,
+		"POST /api/v1/labels":                      readers,
+		"GET /api/v1/label/{name}/values":          readers,
+		"GET /api/v1/metadata":                     readers,
+		"GET /api/v1/targets":                      readers,
+		"GET /api/v1/targets/metadata":             readers,
+		"GET /api/v1/rules":                        readers,
+		"GET /api/v1/alerts":                       readers,
+		"GET /api/v2/alerts":                       readers,
+		"GET /api/v2/alerts/groups":                readers,
+		"GET /api/v2/receivers":                    readers,
+		"GET /api/v2/status":                       readers,
+		"GET /api/ops/v1/alerts/history":           readers,
+		"GET /api/ops/v1/targets":                  readers,
+		"GET /api/ops/v1/targets/{id}":             readers,
 
 		"POST /api/ops/v1/silences/reach":          readers,
 		"POST /api/ops/v1/silences/{id}/approve":   stewards,
