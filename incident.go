@@ -55,6 +55,8 @@ type Incident struct {
 	Offered        PersonID   `json:"offered,omitempty"`    // asked to take it over
 	Awaited        []PersonID `json:"awaited,omitempty"`    // called, and not heard of yet
 	Responders     []PersonID `json:"responders,omitempty"` // called to help
+	StatusAt       time.Time  `json:"status_at,omitzero"`   // of the last status update
+	PlannedAt      time.Time  `json:"planned_at,omitzero"`  // when somebody said how it will be resolved
 	Escalated      string     `json:"escalated,omitempty"`  // why the next step fires before its time
 	Previous       IncidentID `json:"previous,omitempty"`   // the closed incident of the same key
 
@@ -87,6 +89,9 @@ const (
 	EventRerouted     EventKind = "rerouted"
 	EventSnoozed      EventKind = "snoozed"
 	EventCalled       EventKind = "called"
+	EventStatus       EventKind = "status_update"
+	EventPlanned      EventKind = "planned"
+	EventReminded     EventKind = "reminded"
 )
 
 // Event is one entry of an incident's timeline. Events are hash-chained per
@@ -168,6 +173,11 @@ const (
 	TimerAck   TimerKind = "ack"   // the acknowledgement expires
 	TimerQuiet TimerKind = "quiet" // a manual resolve stops holding alerts quiet
 	TimerClose TimerKind = "close" // the reopen window ends
+
+	// Something is owed that was not given: at step 0 whoever has the incident is
+	// reminded, at step 1 the path starts again.
+	TimerStatus TimerKind = "status" // a status update
+	TimerPlan   TimerKind = "plan"   // a plan
 )
 
 // Timer is a row that says what happens to an incident at Due. There is at most

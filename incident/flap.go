@@ -20,6 +20,7 @@ func (l *Life) Flapped(now time.Time, inc watchbill.Incident, a watchbill.Alert,
 		next.State = watchbill.StateAcknowledged
 		e.Events = append(e.Events, self(now, watchbill.EventReopened, "%s; %s still has it and nobody is paged again", reason, inc.AcknowledgedBy))
 		l.promise(now, &e, inc.AcknowledgedBy)
+		l.remind(now, &e)
 		return e
 	}
 	next.Acks = nil

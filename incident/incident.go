@@ -172,6 +172,7 @@ func (l *Life) Join(now time.Time, inc watchbill.Incident, a watchbill.Alert, se
 		restart(now, &e, reason)
 	case rose:
 		restart(now, &e, fmt.Sprintf("re-paged: severity rose from %s to %s", inc.Severity, sev))
+		l.forget(&e)
 	}
 	return e
 }
@@ -210,6 +211,7 @@ func (l *Life) AlertEnded(now time.Time, inc watchbill.Incident, a watchbill.Ale
 	if e.Incident.State == watchbill.StateResolved {
 		e.Incident.QuietUntil = time.Time{}
 		e.Cancel = append(e.Cancel, watchbill.TimerAck, watchbill.TimerQuiet)
+		l.forget(&e)
 		e.Set = append(e.Set, watchbill.Timer{Kind: watchbill.TimerClose, Generation: inc.Generation, Due: now.Add(l.cfg.ReopenWindow)})
 	}
 	return e
@@ -262,6 +264,9 @@ func (l *Life) Acknowledge(now time.Time, inc watchbill.Incident, who Actor, pag
 		e.Incident.Offered = ""
 	}
 	e.Events = append(e.Events, by(now, who, watchbill.EventAcknowledged, text))
+	if inc.State == watchbill.StateOpen {
+		l.remind(now, &e)
+	}
 	return e, nil
 }
 
@@ -301,6 +306,7 @@ func (l *Life) AckExpired(now time.Time, inc watchbill.Incident) Effect {
 	e.Events = append(e.Events, self(now, watchbill.EventAckExpired,
 		"the acknowledgement by %s expired: nothing was recorded since %s", inc.AcknowledgedBy, inc.AcknowledgedAt.UTC().Format("15:04 UTC")))
 	restart(now, &e, reason)
+	l.forget(&e)
 	return e
 }
 
@@ -348,6 +354,7 @@ func (l *Life) Resolve(now time.Time, inc watchbill.Incident, r Resolution) (Eff
 	} else {
 		e.Set = append(e.Set, watchbill.Timer{Kind: watchbill.TimerClose, Generation: inc.Generation, Due: now.Add(l.cfg.ReopenWindow)})
 	}
+	l.forget(&e)
 	e.Events = append(e.Events, by(now, r.By, watchbill.EventResolved, text))
 	return e, nil
 }

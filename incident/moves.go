@@ -42,6 +42,7 @@ func (l *Life) Escalate(now time.Time, inc watchbill.Incident, who Actor, next i
 	e := Effect{Incident: inc}
 	if inc.State == watchbill.StateAcknowledged {
 		restart(now, &e, "")
+		l.forget(&e)
 		e.Page, next = false, 1
 	}
 	why := with(fmt.Sprintf("escalated by %s", who.Person), note)
@@ -86,6 +87,7 @@ func (l *Life) NotMine(now time.Time, inc watchbill.Incident, who Actor, path wa
 	}
 	e.Incident.Path = path
 	restart(now, &e, with(fmt.Sprintf("handed on: %s says that it belongs to %s", who.Person, path.Steps[0].Roles[0]), note))
+	l.forget(&e)
 	e.Events = append(e.Events, by(now, who, watchbill.EventRerouted, with(fmt.Sprintf("not mine: it belongs to %s", path.Steps[0].Roles[0]), note)))
 	return e, nil
 }
@@ -113,6 +115,7 @@ func (l *Life) Snooze(now time.Time, inc watchbill.Incident, who Actor, until ti
 		return e, nil
 	}
 	restart(now, &e, fmt.Sprintf("re-paged: the snooze by %s ended", who.Person))
+	l.forget(&e)
 	e.Page, e.Incident.HeldBy, e.Incident.PathBegan = false, held, until
 	e.Later = &watchbill.Timer{Kind: watchbill.TimerStep, Generation: e.Incident.Generation, Due: until}
 	e.Events = append(e.Events, by(now, who, watchbill.EventSnoozed, with("snoozed until "+at, note)))

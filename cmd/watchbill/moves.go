@@ -152,3 +152,24 @@ func (a *app) incidentCall() *cobra.Command {
 	c.Flags().StringVar(&role, "role", "", "call whoever is on duty for this `ROLE`")
 	return c
 }
+
+func (a *app) incidentStatus() *cobra.Command {
+	var plan bool
+	c := &cobra.Command{
+		Use: "status INCIDENT TEXT…", Short: "Record how an incident stands", Args: args(cobra.MinimumNArgs(2)),
+		Long: "Record how an incident stands. It renews an acknowledgement, and the next update is due its time from\n" +
+			"now, if reminders are configured. With --plan it also says how the incident will be resolved.",
+		Example: "  watchbill incident status INC-1 half of the payments work again\n  watchbill incident status INC-1 --plan roll back, then watch for 10 minutes",
+		RunE: func(c *cobra.Command, words []string) error {
+			return a.one(words[0], func(client *web.Client, id watchbill.IncidentID) error {
+				inc, err := client.Status(c.Context(), id, web.StatusRequest{Text: strings.Join(words[1:], " "), Plan: plan})
+				if err != nil {
+					return err
+				}
+				return a.done(inc, "recorded on "+inc.ID.String())
+			})
+		},
+	}
+	c.Flags().BoolVar(&plan, "plan", false, "it also says how the incident will be resolved")
+	return c
+}

@@ -38,6 +38,7 @@ type sections struct {
 	Paths        []pathEntry        `yaml:"paths"`
 	Incidents    incidentsSection   `yaml:"incidents"`
 	Escalation   escalationSection  `yaml:"escalation"`
+	Reminders    remindersSection   `yaml:"reminders"`
 	Receivers    raw                `yaml:"receivers"`
 	InhibitRules raw                `yaml:"inhibit_rules"`
 	Intervals    raw                `yaml:"time_intervals"`
@@ -174,6 +175,12 @@ type incidentsSection struct {
 	AckDeadlines table[duration] `yaml:"ack_deadlines"`
 	ReopenWindow duration        `yaml:"reopen_window"`
 	Quiet        duration        `yaml:"quiet"`
+}
+
+type remindersSection struct {
+	Status table[duration] `yaml:"status"`
+	Plan   table[duration] `yaml:"plan"`
+	Grace  duration        `yaml:"grace"`
 }
 
 type escalationSection struct {

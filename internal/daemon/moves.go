@@ -82,6 +82,13 @@ func (f *flow) Call(ctx context.Context, id watchbill.IncidentID, who web.Actor,
 	})
 }
 
+// Status records a status update.
+func (f *flow) Status(ctx context.Context, id watchbill.IncidentID, who web.Actor, r web.StatusRequest) (watchbill.Incident, error) {
+	return f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {
+		return w.life.Status(w.now, inc, incident.Actor(who), r.Text, r.Plan)
+	})
+}
+
 func (w *work) somebody(field string, id watchbill.PersonID) error {
 	if _, ok := w.people[id]; ok {
 		return nil

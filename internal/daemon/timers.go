@@ -210,7 +210,12 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 		}
 	case watchbill.TimerAck:
 		if inc.State == watchbill.StateAcknowledged {
-			return w.apply(w.life.AckExpired(w.now, inc), nil, w.lapsed(inc))
+			return w.apply(w.life.AckExpired(w.now, inc), nil, w.lapsed(inc, "your acknowledgement expired"))
+		}
+	case watchbill.TimerStatus, watchbill.TimerPlan:
+		if inc.State == watchbill.StateAcknowledged {
+			_, known := w.people[inc.AcknowledgedBy]
+			return w.apply(w.life.Reminder(w.now, inc, tm, known), nil, w.lapsed(inc, "you had acknowledged it"))
 		}
 	case watchbill.TimerQuiet:
 		return w.quietEnded(inc)
@@ -222,13 +227,13 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 	return nil
 }
 
-// lapsed is the person whose acknowledgement expired: paged with step 0.
-func (w *work) lapsed(inc watchbill.Incident) []watchbill.Duty {
+// lapsed is the person who had acknowledged: paged with step 0.
+func (w *work) lapsed(inc watchbill.Incident, why string) []watchbill.Duty {
 	person, ok := w.people[inc.AcknowledgedBy]
 	if !ok {
 		return nil
 	}
-	d := watchbill.Duty{Person: person.ID, Reason: "your acknowledgement expired"}
+	d := watchbill.Duty{Person: person.ID, Reason: why}
 	if len(person.Roles) > 0 {
 		d.Role = person.Roles[0]
 	}

@@ -116,7 +116,8 @@ func eventText(inc daemon.RecordedIncident, e watchbill.Event) string {
 		}
 		return strings.Join(texts, "; ")
 	case watchbill.EventAcknowledged, watchbill.EventNote, watchbill.EventResolved, watchbill.EventEscalated, watchbill.EventHandedOver,
-		watchbill.EventRerouted, watchbill.EventSnoozed, watchbill.EventCalled:
+		watchbill.EventRerouted, watchbill.EventSnoozed, watchbill.EventCalled,
+		watchbill.EventStatus, watchbill.EventPlanned, watchbill.EventReminded:
 		if e.Actor != watchbill.ActorSelf {
 			return fmt.Sprintf("%s %s: %s", inc.ID, e.Actor, e.Text)
 		}

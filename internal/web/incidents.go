@@ -156,6 +156,12 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 		return "the quiet time ends"
 	case watchbill.TimerClose:
 		return "it closes"
+	case watchbill.TimerStatus, watchbill.TimerPlan:
+		owed := map[string]string{string(watchbill.TimerStatus): "a status update", string(watchbill.TimerPlan): "a plan"}[n.What]
+		if n.Step > 0 {
+			return fmt.Sprintf("the path starts again unless %s records %s", inc.AcknowledgedBy, owed)
+		}
+		return fmt.Sprintf("%s is reminded of %s", inc.AcknowledgedBy, owed)
 	}
 	return n.What
 }

@@ -19,6 +19,7 @@ type Moves interface {
 // Responders is who helps besides.
 type Responders interface {
 	Call(ctx context.Context, id watchbill.IncidentID, who Actor, r CallRequest) (watchbill.Incident, error)
+	Status(ctx context.Context, id watchbill.IncidentID, who Actor, r StatusRequest) (watchbill.Incident, error)
 }
 
 // EscalateRequest has the next step fire now. With a generation it is the step
@@ -55,6 +56,13 @@ type CallRequest struct {
 	Note   string               `json:"note,omitempty"`
 }
 
+// StatusRequest is a status update. With Plan it also says how the incident will
+// be resolved.
+type StatusRequest struct {
+	Text string `json:"text"`
+	Plan bool   `json:"plan,omitempty"`
+}
+
 func (s *Server) moveRoutes(act Need) []Route {
 	const at = "/api/ops/v1/incidents/{id}/"
 	return []Route{
@@ -63,6 +71,7 @@ func (s *Server) moveRoutes(act Need) []Route {
 		{"POST", at + "not-mine", act, "Hand it to another role: {\"role\": \"…\", \"note\": \"…\"}", s.notMine},
 		{"POST", at + "snooze", act, "Put a sev3 or sev4 off: {\"until\": \"…\", \"note\": \"…\"}", s.snooze},
 		{"POST", at + "call", act, "Page more people: {\"people\": [\"…\"], \"role\": \"…\", \"note\": \"…\"}", s.callResponder},
+		{"POST", at + "status", act, "Record a status update: {\"text\": \"…\", \"plan\": true}", s.statusUpdate},
 	}
 }
 
@@ -117,6 +126,21 @@ func (s *Server) callResponder(w http.ResponseWriter, c call) error {
 		}
 		return s.o.Responders.Call(c.Context(), id, c.actor(), body)
 	})
+}
+
+func (s *Server) statusUpdate(w http.ResponseWriter, c call) error {
+	var body StatusRequest
+	return s.act(w, c, &body, func(id watchbill.IncidentID) (watchbill.Incident, error) {
+		if err := checkText("text", body.Text); err != nil {
+			return watchbill.Incident{}, err
+		}
+		return s.o.Responders.Status(c.Context(), id, c.actor(), body)
+	})
+}
+
+// Status records a status update.
+func (c *Client) Status(ctx context.Context, id watchbill.IncidentID, r StatusRequest) (watchbill.Incident, error) {
+	return c.act(ctx, id, "status", r)
 }
 
 // Escalate has an incident's next step fire now.

@@ -146,6 +146,10 @@ func (w *world) Call(_ context.Context, id watchbill.IncidentID, who web.Actor, 
 	return incidentOne(), w.act("call %v and %s to %s by %s: %s", r.People, r.Role, id, who.Person, r.Note)
 }
 
+func (w *world) Status(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.StatusRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("status of %s by %s: %s %t", id, who.Person, r.Text, r.Plan)
+}
+
 func (w *world) Note(_ context.Context, id watchbill.IncidentID, who web.Actor, text string) (watchbill.Incident, error) {
 	return incidentOne(), w.act("note %s by %s via %s: %s", id, who.Person, who.Via, text)
 }
@@ -396,6 +400,7 @@ func TestPermissions(t *testing.T) {
 		"GET /api/ops/v1/heartbeats":               readers,
 		"GET /api/ops/v1/heartbeats/{name}":        readers,
 		"POST /api/ops/v1/incidents/{id}/escalate": marked,
+		"POST /api/ops/v1/incidents/{id}/status":   marked,
 		"POST /api/ops/v1/incidents/{id}/handover": marked,
 		"POST /api/ops/v1/incidents/{id}/not-mine": marked,
 		"POST /api/ops/v1/incidents/{id}/snooze":   marked,
