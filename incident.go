@@ -60,8 +60,19 @@ type Incident struct {
 	Escalated      string     `json:"escalated,omitempty"`  // why the next step fires before its time
 	Previous       IncidentID `json:"previous,omitempty"`   // the closed incident of the same key
 
+	Drill *Drill `json:"drill,omitempty"` // nil: it is real
+
 	Seq  int64  `json:"seq"`  // number of its last event
 	Head string `json:"head"` // hash of its last event
+}
+
+// Drill marks an incident that is a drill.
+type Drill struct {
+	Of          string    `json:"of"` // "role support"
+	By          string    `json:"by"`
+	Until       time.Time `json:"until"`
+	AnsweredBy  PersonID  `json:"answered_by,omitempty"`
+	AnsweredVia string    `json:"answered_via,omitempty"`
 }
 
 // EventKind says what an event records.
@@ -178,6 +189,8 @@ const (
 	// reminded, at step 1 the path starts again.
 	TimerStatus TimerKind = "status" // a status update
 	TimerPlan   TimerKind = "plan"   // a plan
+
+	TimerDrill TimerKind = "drill" // a drill's time is over
 )
 
 // Timer is a row that says what happens to an incident at Due. There is at most

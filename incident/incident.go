@@ -264,7 +264,10 @@ func (l *Life) Acknowledge(now time.Time, inc watchbill.Incident, who Actor, pag
 		e.Incident.Offered = ""
 	}
 	e.Events = append(e.Events, by(now, who, watchbill.EventAcknowledged, text))
-	if inc.State == watchbill.StateOpen {
+	switch {
+	case inc.Drill != nil:
+		drilled(now, &e, who)
+	case inc.State == watchbill.StateOpen:
 		l.remind(now, &e)
 	}
 	return e, nil

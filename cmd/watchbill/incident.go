@@ -149,6 +149,9 @@ func (a *app) incidentAck() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if inc.Drill != nil {
+					return a.done(inc, fmt.Sprintf("the drill %s is answered after %s", inc.ID, inc.ClosedAt.Sub(inc.OpenedAt).Round(time.Second)))
+				}
 				return a.done(inc, fmt.Sprintf("%s is yours until %s; record what you do with: watchbill incident note %s …",
 					inc.ID, inc.AckDeadline.UTC().Format("15:04 UTC"), inc.ID))
 			})

@@ -227,6 +227,7 @@ func (d *Daemon) web() *web.Server {
 		Incidents:    d.flow,
 		Acts:         d.flow,
 		Moves:        d.flow,
+		Drills:       d.flow,
 		Responders:   d.flow,
 		Silences:     d.flow,
 		Approvals:    d.flow,

@@ -28,7 +28,7 @@ func TestReminders(t *testing.T) {
 		pages := s.phone.Pages()[n:]
 		require.Len(t, pages, 1)
 		require.Equal(t, "carla", pages[0].Person)
-		require.Contains(t, pages[0].Annot["reason"], "a plan is due: none since 03:19 UTC; record it with: watchbill incident status INC-1 --plan …")
+		require.Contains(t, pages[0].Annot["reason"], "a plan is due: none since 03:00 UTC; record it with: watchbill incident status INC-1 --plan …")
 		inc, err := carla.Status(t.Context(), 1, web.StatusRequest{Text: "roll back", Plan: true})
 		require.NoError(t, err)
 		require.False(t, inc.PlannedAt.IsZero())

@@ -197,7 +197,7 @@ func (w *work) alertDue(fp watchbill.Fingerprint) error {
 
 func (w *work) incidentTimer(tm watchbill.Timer) error {
 	inc, err := w.incident(tm.Incident)
-	if err != nil || inc.Generation != tm.Generation {
+	if err != nil || inc.Generation != tm.Generation && tm.Kind != watchbill.TimerDrill {
 		return err
 	}
 	if inc.ID == store.SelfTestID {
@@ -216,6 +216,10 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 		if inc.State == watchbill.StateAcknowledged {
 			_, known := w.people[inc.AcknowledgedBy]
 			return w.apply(w.life.Reminder(w.now, inc, tm, known), nil, w.lapsed(inc, "you had acknowledged it"))
+		}
+	case watchbill.TimerDrill:
+		if inc.Drill != nil && inc.State.Live() {
+			return w.apply(w.life.DrillOver(w.now, inc), nil, nil)
 		}
 	case watchbill.TimerQuiet:
 		return w.quietEnded(inc)

@@ -156,6 +156,8 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 		return "the quiet time ends"
 	case watchbill.TimerClose:
 		return "it closes"
+	case watchbill.TimerDrill:
+		return "the drill ends"
 	case watchbill.TimerStatus, watchbill.TimerPlan:
 		owed := map[string]string{string(watchbill.TimerStatus): "a status update", string(watchbill.TimerPlan): "a plan"}[n.What]
 		if n.Step > 0 {

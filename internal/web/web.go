@@ -85,6 +85,7 @@ type Options struct {
 	Incidents    Incidents
 	Acts         Acts
 	Moves        Moves
+	Drills       Drills
 	Responders   Responders
 	Silences     Silences
 	Approvals    Approvals
@@ -180,7 +181,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.moveRoutes(raise.person()))
+	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.moveRoutes(raise.person()), s.drillRoutes(read, raise.person()))
 }
 
 func (n Need) person() Need {

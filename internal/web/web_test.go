@@ -150,6 +150,16 @@ func (w *world) Status(_ context.Context, id watchbill.IncidentID, who web.Actor
 	return incidentOne(), w.act("status of %s by %s: %s %t", id, who.Person, r.Text, r.Plan)
 }
 
+func (w *world) Drill(_ context.Context, who web.Actor, r web.DrillRequest) (web.DrillView, error) {
+	return web.DrillView{ID: 1}, w.act("drill of %s%s by %s: %s for %s", r.Role, r.Service, who.Person, r.Note, r.For.Duration())
+}
+
+func (w *world) ListDrills(context.Context, int) ([]web.DrillView, error) { return nil, w.failing() }
+
+func (w *world) ShowDrill(_ context.Context, id watchbill.IncidentID) (web.DrillView, error) {
+	return web.DrillView{ID: id}, w.failing()
+}
+
 func (w *world) Note(_ context.Context, id watchbill.IncidentID, who web.Actor, text string) (watchbill.Incident, error) {
 	return incidentOne(), w.act("note %s by %s via %s: %s", id, who.Person, who.Via, text)
 }
@@ -294,6 +304,7 @@ func setUp(t testing.TB) *world {
 		Incidents:    w,
 		Acts:         w,
 		Moves:        w,
+		Drills:       w,
 		Responders:   w,
 		Silences:     w,
 		Approvals:    w,
@@ -399,6 +410,9 @@ func TestPermissions(t *testing.T) {
 		"POST /ping/{key}/{rest...}":               anybody,
 		"GET /api/ops/v1/heartbeats":               readers,
 		"GET /api/ops/v1/heartbeats/{name}":        readers,
+		"POST /api/ops/v1/drills":                  marked,
+		"GET /api/ops/v1/drills":                   readers,
+		"GET /api/ops/v1/drills/{id}":              readers,
 		"POST /api/ops/v1/incidents/{id}/escalate": marked,
 		"POST /api/ops/v1/incidents/{id}/status":   marked,
 		"POST /api/ops/v1/incidents/{id}/handover": marked,
