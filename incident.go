@@ -103,6 +103,10 @@ const (
 	EventStatus       EventKind = "status_update"
 	EventPlanned      EventKind = "planned"
 	EventReminded     EventKind = "reminded"
+
+	EventPageDelivered EventKind = "page_delivered" // as the provider says
+	EventPageOpened    EventKind = "page_opened"
+	EventCodeLocked    EventKind = "code_locked" // too many wrong codes
 )
 
 // Event is one entry of an incident's timeline. Events are hash-chained per

@@ -128,6 +128,9 @@ func (a *app) pages(pages []web.PageView) {
 	fmt.Fprintln(a.stdout, "\nPages")
 	for _, p := range pages {
 		fmt.Fprintf(a.stdout, "  %s  %-9s  attempts %d  due %s\n", p.Key, p.State, p.Attempts, p.Page.Due.UTC().Format(time.RFC3339))
+		if known := p.Known.Text(); known != "" {
+			fmt.Fprintf(a.stdout, "      %s\n", known)
+		}
 	}
 }
 
@@ -151,6 +154,9 @@ func (a *app) incidentAck() *cobra.Command {
 				}
 				if inc.Drill != nil {
 					return a.done(inc, fmt.Sprintf("the drill %s is answered after %s", inc.ID, inc.ClosedAt.Sub(inc.OpenedAt).Round(time.Second)))
+				}
+				if inc.State == watchbill.StateOpen {
+					return a.done(inc, fmt.Sprintf("recorded; %s pages on until %d people have acknowledged", inc.ID, inc.Path.Acks))
 				}
 				return a.done(inc, fmt.Sprintf("%s is yours until %s; record what you do with: watchbill incident note %s …",
 					inc.ID, inc.AckDeadline.UTC().Format("15:04 UTC"), inc.ID))

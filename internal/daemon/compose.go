@@ -22,6 +22,7 @@ type rooms struct {
 	hooks       []intake.Source
 	matrix      watchbill.Matrix
 	people      map[watchbill.PersonID]watchbill.Person
+	configured  map[watchbill.PersonID][]watchbill.Contact // without what they added themselves
 	externalURL string
 	router      *router.Router
 	life        *incident.Life
@@ -69,6 +70,14 @@ type firing struct {
 	told    []watchbill.PersonID // paged earlier in this generation
 	because string               // why, for a page beside the path
 	passed  []string             // the steps before it that do not apply, and why
+	// waits are the pages of earlier steps that wait for their people's quiet hours to
+	// end, by person and method, and until when.
+	waits map[[2]string]time.Time
+}
+
+// waiting reports whether a page to somebody waits already, at least until then.
+func (s firing) waiting(p watchbill.PersonID, m notify.Method) bool {
+	return m.Quiet && !s.waits[[2]string{string(p), m.Receiver}].Before(m.At)
 }
 
 // plan says when step n, planned for an instant, pages, and when the next one
@@ -105,7 +114,6 @@ type decided struct {
 	watchbill.Page
 	duty   watchbill.Duty
 	method notify.Method
-	fired  time.Time // when the step did
 }
 
 // compose returns the pages of a firing, person by person. It is pure: the same
@@ -125,8 +133,13 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
 		content := r.content(inc, s, d)
 		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone(), s.next.Sub(s.due) < 2*time.Minute))
 		content.AlsoTold = r.also(d.Person, duties, s.told)
-		for _, m := range r.methods(d.Person, s.due) {
-			pages = append(pages, decided{duty: d, method: m, fired: s.due, Page: watchbill.Page{
+		for _, m := range r.methods(d.Person, inc.Severity, s.due) {
+			if s.waiting(d.Person, m) {
+				continue
+			}
+			content := content
+			address(&content, m)
+			pages = append(pages, decided{duty: d, method: m, Page: watchbill.Page{
 				Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: d.Person, Role: d.Role,
 				Method: m.Receiver, Due: m.At, Content: content,
 			}})
@@ -146,11 +159,11 @@ func (r *rooms) awaited(inc watchbill.Incident, duties []watchbill.Duty) []watch
 }
 
 // methods are the ways to reach a person, or a receiver that is paged by itself.
-func (r *rooms) methods(id watchbill.PersonID, at time.Time) []notify.Method {
+func (r *rooms) methods(id watchbill.PersonID, sev watchbill.Severity, at time.Time) []notify.Method {
 	if name, ok := id.Receiver(); ok {
-		return []notify.Method{{Receiver: name, At: at, Reason: "the step names this receiver"}}
+		return []notify.Method{{Receiver: name, At: at, Reason: "the step names this receiver", Contact: -1}}
 	}
-	return r.notifier.Methods(r.people[id], at)
+	return r.notifier.Methods(r.people[id], sev, at)
 }
 
 // summary says in one line who is paged, by which methods and why.

@@ -294,6 +294,7 @@ func (r *rooms) unheld(in router.Input, inc watchbill.Incident, s firing) (firin
 func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
 	at := in.Now
 	var told []watchbill.PersonID
+	waits := map[[2]string]time.Time{}
 	for n := 0; n <= inc.Path.Len(); n++ {
 		s := r.plan(inc, n, at)
 		if !s.ok {
@@ -307,10 +308,13 @@ func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
 				return
 			}
 		}
-		n, s.told = s.n, told
+		n, s.told, s.waits = s.n, told, waits
 		x.Passed = append(x.Passed, s.passed...)
 		for _, p := range r.compose(inc, s) {
 			told = append(told, p.Person)
+			if p.method.Quiet {
+				waits[[2]string{string(p.Person), p.Method}] = p.Due
+			}
 			why := []string{s.step.Reason, p.duty.Reason, p.method.Reason}
 			if s.wait != "" {
 				why = append(why, s.wait)
@@ -384,10 +388,11 @@ func (r *rooms) methodLine(p decided) string {
 	if name, ok := p.Person.Receiver(); ok {
 		return r.at("receivers." + name)
 	}
-	for i, c := range r.people[p.Person].Contact {
-		if c.Receiver == p.Method && p.Due.Equal(p.fired.Add(c.After)) {
-			return r.at(fmt.Sprintf("people.%s.contact.%d", p.Person, i))
-		}
+	if contacts := r.people[p.Person].Contact; p.method.Contact >= 0 && contacts[p.method.Contact].Own {
+		return "watchbill contact list"
+	}
+	if p.method.Contact >= 0 {
+		return r.at(fmt.Sprintf("people.%s.contact.%d", p.Person, p.method.Contact))
 	}
 	return r.at(fmt.Sprintf("people.%s", p.Person))
 }

@@ -114,10 +114,12 @@ func (w *work) call(inc watchbill.Incident, calls []incident.Call) error {
 		s := firing{n: -(int(inc.Seq) + i), due: w.now, because: c.Reason}
 		for _, id := range c.People {
 			d := watchbill.Duty{Person: id, Reason: c.Reason}
-			for _, m := range w.methods(id, w.now) {
+			for _, m := range w.methods(id, inc.Severity, w.now) {
+				content := w.content(inc, s, d)
+				address(&content, m)
 				err := w.tx.PutPage(watchbill.Page{
 					Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: id, Method: m.Receiver, Due: m.At,
-					Call: c.Kind, Content: w.content(inc, s, d),
+					Call: c.Kind, Content: content,
 				})
 				if err != nil {
 					return err
