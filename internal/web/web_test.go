@@ -126,40 +126,6 @@ func (w *world) Acknowledge(_ context.Context, id watchbill.IncidentID, who web.
 	return incidentOne(), w.act("ack %s by %s via %s: %s", id, who.Person, who.Via, note)
 }
 
-func (w *world) Escalate(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.EscalateRequest) (watchbill.Incident, error) {
-	return incidentOne(), w.act("escalate %s by %s at %d/%d: %s", id, who.Person, r.Generation, r.Step, r.Note)
-}
-
-func (w *world) HandOver(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.HandOverRequest) (watchbill.Incident, error) {
-	return incidentOne(), w.act("hand %s over to %s by %s: %s", id, r.To, who.Person, r.Note)
-}
-
-func (w *world) NotMine(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.NotMineRequest) (watchbill.Incident, error) {
-	return incidentOne(), w.act("%s is %s's by %s: %s", id, r.Role, who.Person, r.Note)
-}
-
-func (w *world) Snooze(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.SnoozeRequest) (watchbill.Incident, error) {
-	return incidentOne(), w.act("snooze %s until %s by %s: %s", id, r.Until, who.Person, r.Note)
-}
-
-func (w *world) Call(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.CallRequest) (watchbill.Incident, error) {
-	return incidentOne(), w.act("call %v and %s to %s by %s: %s", r.People, r.Role, id, who.Person, r.Note)
-}
-
-func (w *world) Status(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.StatusRequest) (watchbill.Incident, error) {
-	return incidentOne(), w.act("status of %s by %s: %s %t", id, who.Person, r.Text, r.Plan)
-}
-
-func (w *world) Drill(_ context.Context, who web.Actor, r web.DrillRequest) (web.DrillView, error) {
-	return web.DrillView{ID: 1}, w.act("drill of %s%s by %s: %s for %s", r.Role, r.Service, who.Person, r.Note, r.For.Duration())
-}
-
-func (w *world) ListDrills(context.Context, int) ([]web.DrillView, error) { return nil, w.failing() }
-
-func (w *world) ShowDrill(_ context.Context, id watchbill.IncidentID) (web.DrillView, error) {
-	return web.DrillView{ID: id}, w.failing()
-}
-
 func (w *world) Note(_ context.Context, id watchbill.IncidentID, who web.Actor, text string) (watchbill.Incident, error) {
 	return incidentOne(), w.act("note %s by %s via %s: %s", id, who.Person, who.Via, text)
 }
