@@ -96,20 +96,6 @@ func (w *world) List(_ context.Context, state string, limit int) ([]watchbill.In
 	return []watchbill.Incident{incidentOne()}, w.fail
 }
 
-func (w *world) WhyIncident(_ context.Context, id watchbill.IncidentID, person watchbill.PersonID) (web.IncidentWhy, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.asked = person
-	return web.IncidentWhy{Incident: watchbill.Incident{ID: id}}, w.fail
-}
-
-func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.AlertWhy, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.labels = labels
-	return nil, w.fail
-}
-
 func (w *world) Show(_ context.Context, id watchbill.IncidentID) (web.IncidentView, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

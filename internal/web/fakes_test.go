@@ -40,3 +40,17 @@ func (w *world) Call(_ context.Context, id watchbill.IncidentID, who web.Actor, 
 func (w *world) Status(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.StatusRequest) (watchbill.Incident, error) {
 	return incidentOne(), w.act("status of %s by %s: %s %t", id, who.Person, r.Text, r.Plan)
 }
+
+func (w *world) WhyIncident(_ context.Context, id watchbill.IncidentID, person watchbill.PersonID) (web.IncidentWhy, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked = person
+	return web.IncidentWhy{Incident: watchbill.Incident{ID: id}}, w.fail
+}
+
+func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.AlertWhy, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.labels = labels
+	return nil, w.fail
+}
