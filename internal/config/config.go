@@ -214,6 +214,7 @@ func (b *builder) build() {
 	b.routing()
 	b.overrides()
 	b.rosters()
+	b.paths()
 	b.prometheus()
 	b.targetFiles()
 	b.heartbeats()
