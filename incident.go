@@ -71,6 +71,7 @@ type PathStep struct {
 	After    time.Duration `json:"after"`
 	Roles    []RoleID      `json:"roles"`
 	Everyone bool          `json:"everyone,omitempty"`
+	Behind   []RoleID      `json:"behind,omitempty"` // whose second person is paged besides
 	Reason   string        `json:"reason"`
 }
 

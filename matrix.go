@@ -292,6 +292,7 @@ type Person struct {
 	Email     string
 	Contact   []Contact // in the order in which they are tried
 	Deputy    PersonID
+	Leave     []Leave // when they are away; their deputy stands in
 	Developer bool
 }
 
@@ -311,11 +312,4 @@ func (p Person) Zone() *time.Location {
 type Contact struct {
 	Receiver string
 	After    time.Duration
-}
-
-// Duty is one person who is on duty for a role, with the reason.
-type Duty struct {
-	Person PersonID `json:"person"`
-	Role   RoleID   `json:"role"`
-	Reason string   `json:"reason"`
 }
