@@ -206,3 +206,9 @@ type DutyLoad struct {
 	Pages   int      `json:"pages"`
 	Woken   int      `json:"woken"` // pages at night
 }
+
+// String says what is missing, where and when.
+func (g Gap) String() string {
+	const form = "Mon 2 Jan 2006 15:04"
+	return fmt.Sprintf("%s: %s from %s to %s UTC: %s", g.Kind, g.About(), g.From.UTC().Format(form), g.To.UTC().Format(form), g.Why)
+}

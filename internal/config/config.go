@@ -63,6 +63,7 @@ type Config struct {
 	Targets    targets.Config
 	Router     router.Config
 	Escalation escalation.Config
+	Coverage   Coverage
 	Incident   incident.Config
 	Runbooks   runbooks.Config
 	Notify     notify.Config
@@ -207,6 +208,7 @@ func (b *builder) build() {
 	b.routing()
 	b.overrides()
 	b.rosters()
+	b.coverage()
 	b.prometheus()
 	b.targetFiles()
 	b.heartbeats()

@@ -147,6 +147,7 @@ func (b *builder) person(e personEntry) {
 		p.Level[level.Key.v] = level.Value.v
 	}
 	p.Contact = b.contacts(e)
+	p.Leave = b.leave(e)
 	b.cfg.People = append(b.cfg.People, p)
 }
 

@@ -35,6 +35,8 @@ type sections struct {
 	Activities   []activityEntry    `yaml:"activities"`
 	Severities   table[text]        `yaml:"severities"`
 	Rosters      []rosterEntry      `yaml:"rosters"`
+	Holidays     table[table[text]] `yaml:"holidays"`
+	Coverage     coverageSection    `yaml:"coverage"`
 	Incidents    incidentsSection   `yaml:"incidents"`
 	Escalation   escalationSection  `yaml:"escalation"`
 	Receivers    raw                `yaml:"receivers"`
@@ -135,6 +137,7 @@ type personEntry struct {
 	Email     text           `yaml:"email"`
 	Contact   []contactEntry `yaml:"contact"`
 	Deputy    text           `yaml:"deputy"`
+	Leave     []leaveEntry   `yaml:"leave"`
 	Developer toggle         `yaml:"developer"`
 }
 
@@ -160,6 +163,9 @@ type rosterEntry struct {
 	Handover text         `yaml:"handover"`
 	TZ       text         `yaml:"tz"`
 	Hours    []hoursEntry `yaml:"hours"`
+	Location text         `yaml:"location"`
+	Staffed  []hoursEntry `yaml:"staffed"`
+	Layers   []layerEntry `yaml:"layers"`
 }
 
 type hoursEntry struct {

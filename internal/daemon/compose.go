@@ -10,6 +10,7 @@ import (
 	"watchbill/escalation"
 	"watchbill/incident"
 	"watchbill/intake"
+	"watchbill/internal/config"
 	"watchbill/internal/notify"
 	"watchbill/router"
 	"watchbill/runbooks"
@@ -31,7 +32,7 @@ type rooms struct {
 	targets     targets.Config
 	services    []watchbill.Service
 	line        func(path string) string // where something stands in the configuration
-	rosterLines map[watchbill.RoleID]string
+	coverage    config.Coverage
 
 	keepIncidents  time.Duration
 	pagesPerMinute int // to one person, before they are bundled
@@ -149,6 +150,7 @@ func clock(t time.Time, zone *time.Location, soon bool) string {
 }
 
 func (r *rooms) names(duties []watchbill.Duty) string {
+	duties = slices.DeleteFunc(slices.Clone(duties), func(d watchbill.Duty) bool { return d.Copy })
 	s := make([]string, len(duties))
 	for i, d := range duties {
 		s[i] = fmt.Sprintf("%s (%s)", d.Person, d.Role)
@@ -195,6 +197,9 @@ func (r *rooms) content(inc watchbill.Incident, s firing, d watchbill.Duty) watc
 	if s.alerts > 1 {
 		c.Related = fmt.Sprintf("%d alerts are firing in this incident", s.alerts)
 	}
+	if d.Copy {
+		asCopy(&c, d)
+	}
 	book, ok := r.runbooks.Find(inc.Labels, inc.Annotations, inc.Activity)
 	if !ok {
 		return c
@@ -208,6 +213,13 @@ func (r *rooms) content(inc watchbill.Incident, s firing, d watchbill.Duty) watc
 		c.FirstAction = book.FirstAction
 	}
 	return c
+}
+
+// asCopy marks what a trainee reads: nothing is asked of them.
+func asCopy(c *watchbill.PageContent, d watchbill.Duty) {
+	c.Title = "Copy: " + c.Title
+	c.Why = fmt.Sprintf("you get a copy as a trainee for %s, and nothing is expected of you: %s", d.Role, d.Reason)
+	c.Actions = slices.DeleteFunc(c.Actions, func(a watchbill.Action) bool { return a.Name == "Acknowledge" })
 }
 
 // reason says why a page is sent, in the words of the page.

@@ -101,15 +101,12 @@ type Daemon struct {
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{
-		matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
+		matrix: cfg.Matrix, coverage: cfg.Coverage, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
 		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks,
-		people: map[watchbill.PersonID]watchbill.Person{}, rosterLines: map[watchbill.RoleID]string{},
+		people: map[watchbill.PersonID]watchbill.Person{},
 	}
 	for _, p := range cfg.People {
 		r.people[p.ID] = p
-	}
-	for _, roster := range cfg.Escalation.Rosters {
-		r.rosterLines[roster.Role] = roster.Line
 	}
 	var err error
 	if r.router, err = router.New(cfg.Router); err != nil {
@@ -160,6 +157,11 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
+	if r, err = d.changed(ctx, r); err != nil {
+		return nil, err
+	}
+	d.rooms.Store(r)
+	d.proveCoverage(ctx) // gaps keep no daemon from starting: it would page nobody at all
 	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
@@ -234,6 +236,8 @@ func (d *Daemon) web() *web.Server {
 		Services:     services{d},
 		Alarm:        d.watch.alarm,
 		Why:          d.flow,
+		Oncall:       Oncall{d.rooms.Load, d.flow.pagesBetween},
+		DutyChanges:  duty{d},
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
 		Reload:       d.Reload,
@@ -337,7 +341,7 @@ func (d *Daemon) close() error {
 func (d *Daemon) Reload(ctx context.Context) error {
 	d.reload.Lock()
 	defer d.reload.Unlock()
-	err := d.replace()
+	err := d.replace(ctx)
 	d.watch.reloaded(err)
 	if err != nil {
 		d.stats.reloaded.Set(0)
@@ -350,7 +354,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	return nil
 }
 
-func (d *Daemon) replace() error {
+func (d *Daemon) replace(ctx context.Context) error {
 	cfg, err := d.o.Load()
 	if err != nil {
 		return err
@@ -361,6 +365,14 @@ func (d *Daemon) replace() error {
 	}
 	if err := cfg.Watch.Validate(); err != nil {
 		return err
+	}
+	if r, err = d.changed(ctx, r); err != nil {
+		return err
+	}
+	if r.coverage.OnGap != "" {
+		if err := r.uncovered(r.gaps(time.Now(), r.coverage.Days)); err != nil {
+			return err
+		}
 	}
 	for key, changed := range map[string]bool{
 		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": cfg.Auth != d.fixed.Auth,
@@ -374,6 +386,7 @@ func (d *Daemon) replace() error {
 	}
 	d.rooms.Store(r)
 	d.stats.responses.configure(cfg.Targets, cfg.Services)
+	d.proveCoverage(ctx)
 	d.worker.Reload(r.notifier)
 	d.watch.reload(cfg)
 	d.heartbeats.reload(cfg.Heartbeats)

@@ -85,7 +85,10 @@ func Check(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.notifier.CheckTemplates()...)
+	if r.coverage.OnGap != "" {
+		err = r.uncovered(r.gaps(time.Now(), r.coverage.Days))
+	}
+	return errors.Join(append(r.notifier.CheckTemplates(), err)...)
 }
 
 // asked is an alert of a question. It goes on firing.
@@ -365,8 +368,8 @@ func (r *rooms) rowLine(inc watchbill.Incident) string {
 // dutyLine is where it stands that a step pages this person: their roster, or
 // the roles that they hold.
 func (r *rooms) dutyLine(step watchbill.PathStep, d watchbill.Duty) string {
-	if line := r.rosterLines[d.Role]; line != "" && !step.Everyone {
-		return line
+	if d.Line != "" && !step.Everyone {
+		return d.Line
 	}
 	return r.at(fmt.Sprintf("people.%s.roles", d.Person))
 }

@@ -21,7 +21,7 @@ func (d *Daemon) housekeeping() (stop func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up housekeeping: %w", err)
 	}
-	jobs := map[string]func(context.Context){"verify the audit chain": d.verifyChains, "count stale runbooks": d.countStale, "delete what is old": d.retain}
+	jobs := map[string]func(context.Context){"verify the audit chain": d.verifyChains, "count stale runbooks": d.countStale, "delete what is old": d.retain, "look for gaps in the rosters": d.proveCoverage}
 	for name, job := range jobs {
 		_, err := s.NewJob(gocron.DurationJob(6*time.Hour), gocron.NewTask(job),
 			gocron.WithName(name), gocron.WithSingletonMode(gocron.LimitModeReschedule), gocron.WithStartAt(gocron.WithStartImmediately()))
@@ -89,6 +89,10 @@ func verifyChains(ctx context.Context, s *store.Store, report func(watchbill.Inc
 		})
 		if err != nil {
 			return err
+		}
+		if _, err := tx.VerifyDutyLog(); err != nil {
+			a.Broken++
+			report(0, err)
 		}
 		return tx.VerifyCheckpoints(func(id watchbill.IncidentID, err error) {
 			a.Broken++

@@ -113,6 +113,10 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 8 {
 		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
 	}
+	if version >= 9 {
+		body := `{"id":1,"kind":"leave","instead":"ana","from":"2026-11-29T03:15:00Z","to":"2036-11-29T03:15:00Z","reason":"away","author":"ana","made_at":"2026-11-29T03:15:00Z"}`
+		exec(`INSERT INTO duty_change (until_at, body, prev, hash) VALUES (?, ?, '', ?)`, unix(goldenTime().AddDate(10, 0, 0)), body, watchbill.ChainDutyChange("", []byte(body)))
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
