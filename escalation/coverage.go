@@ -240,7 +240,7 @@ func (s *sweep) present(st *roleState, location string) bool {
 	}
 	is := func(r *roster, id watchbill.PersonID) bool {
 		person := s.p.people[id]
-		return cmp.Or(r.Location, person.Location) == location && s.q.Reachable(person)
+		return cmp.Or(person.Location, r.Location) == location && s.q.Reachable(person)
 	}
 	first := st.crews[st.first]
 	return is(first.r, first.primary.person) || slices.ContainsFunc(st.behind, func(b crewSeat) bool { return is(b.r, b.s.person) })

@@ -442,7 +442,7 @@ func (o *oracle) missing(needs escalation.Needs, m int) (all []string) {
 			if !person.Developer && (person.Holds(infra) || person.Holds(support)) && !slices.Contains(hands, id) {
 				hands = append(hands, id)
 			}
-			there = there || person.Location == "Lisbon" && !o.onlyMadrid(id, role, m)
+			there = there || person.Location == "Lisbon"
 		}
 		if role == support && !there && o.inHours(needs.Locations[0].Hours, o.shown[time.UTC][m]) {
 			miss(watchbill.GapLocation, "support in Lisbon")
@@ -457,32 +457,4 @@ func (o *oracle) missing(needs escalation.Needs, m int) (all []string) {
 	}
 	slices.Sort(all)
 	return all
-}
-
-// onlyMadrid reports whether somebody is on duty at a minute only by the roster of
-// Madrid, which says where they work whatever their own location is.
-func (o *oracle) onlyMadrid(id watchbill.PersonID, role watchbill.RoleID, m int) bool {
-	first, _ := o.watch(role, m)
-	var seats []string // locations of the rosters at which they were met first
-	for _, r := range o.cfg.Rosters {
-		if r.Role != role {
-			continue
-		}
-		who := o.holder(r, escalation.Primary, m, "")
-		if who == first && id == first || len(seats) == 0 && who == id || o.holder(r, escalation.Secondary, m, first) == id && o.firstRoster(role, m) == r.Location {
-			seats = append(seats, r.Location)
-			break
-		}
-	}
-	return len(seats) > 0 && seats[0] == "Madrid"
-}
-
-// firstRoster is the location of the roster whose first person is paged.
-func (o *oracle) firstRoster(role watchbill.RoleID, m int) string {
-	for _, r := range o.cfg.Rosters {
-		if r.Role == role && o.holder(r, escalation.Primary, m, "") != "" {
-			return r.Location
-		}
-	}
-	return "-"
 }

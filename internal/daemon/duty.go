@@ -177,6 +177,7 @@ func (x duty) ChangeDuty(ctx context.Context, who web.Actor, q web.DutyRequest) 
 	defer x.d.reload.Unlock()
 	r, now := x.d.rooms.Load(), time.Now().UTC()
 	q.Author, q.Via, q.MadeAt, q.Ends, q.Swap, q.ID = who.Person, who.Via, now, 0, 0, 0
+	q.From, q.To = q.From.UTC().Truncate(time.Second), q.To.UTC().Truncate(time.Second)
 	asked := []watchbill.DutyChange{q.DutyChange}
 	if q.Kind == watchbill.ChangeSwap {
 		var err error
@@ -283,10 +284,10 @@ func (r *rooms) swapped(q web.DutyRequest, now time.Time) ([]watchbill.DutyChang
 	one.Person, one.Instead, one.From, one.To = y, x, a.From, a.To
 	two.Person, two.Instead, two.From, two.To = x, y, b.From, b.To
 	if one.From.Before(now) {
-		one.From = now
+		one.From = now.Truncate(time.Second)
 	}
 	if two.From.Before(now) {
-		two.From = now
+		two.From = now.Truncate(time.Second)
 	}
 	return []watchbill.DutyChange{one, two}, nil
 }
