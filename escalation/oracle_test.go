@@ -210,7 +210,7 @@ func moments() []time.Time {
 	return all
 }
 
-const horizon = 3 * 24 * 60
+const horizon = 2 * 24 * 60
 
 // organisation draws two roles with rosters of every kind, and a manager.
 func organisation(t *rapid.T, from time.Time) (escalation.Config, []watchbill.DutyChange) {
@@ -457,4 +457,57 @@ func (o *oracle) missing(needs escalation.Needs, m int) (all []string) {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// Planted gaps are all found, to the minute, and nothing else.
+func TestPlantedGaps(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		from := rapid.SampledFrom(moments()).Draw(t, "from")
+		at := func(m int) time.Time { return from.Add(time.Duration(m) * time.Minute) }
+		person := func(id watchbill.PersonID, roles ...watchbill.RoleID) watchbill.Person {
+			return watchbill.Person{ID: id, Roles: roles, Contact: []watchbill.Contact{{Receiver: "phone"}}, TZ: "Australia/Lord_Howe"}
+		}
+		cfg := escalation.Config{
+			Matrix: watchbill.Matrix{
+				Manager: manager, Roles: []watchbill.Role{{ID: support}, {ID: infra}, {ID: manager}},
+				Marks: map[watchbill.ActivityID]map[watchbill.RoleID]watchbill.Mark{
+					watchbill.ActivityChangeProduction: {infra: watchbill.First, deployment: watchbill.Responsible},
+				},
+			},
+			People: []watchbill.Person{person("s", support), person("i", infra, deployment), person("j", deployment), person("boss", manager), person("vice", manager)},
+		}
+		cfg.People[3].Deputy = "vice"
+		cfg.Matrix.Roles = append(cfg.Matrix.Roles, watchbill.Role{ID: deployment})
+		cfg.Rosters = []escalation.Roster{
+			{Role: manager, People: []watchbill.PersonID{"boss"}},
+			{Role: deployment, People: []watchbill.PersonID{"j", "i"}, Layers: []escalation.Layer{{Name: "a", People: []watchbill.PersonID{"j"}}, {Name: "b", People: []watchbill.PersonID{"i"}}}},
+		}
+		var want []watchbill.Gap
+		end := 0
+		for end < horizon-200 && len(want) < 8 {
+			begin := end + rapid.IntRange(1, 600).Draw(t, "after")
+			end = begin + rapid.IntRange(1, 600).Draw(t, "lasts")
+			if end >= horizon {
+				break
+			}
+			leave := watchbill.Leave{From: at(begin), To: at(end)}
+			switch rapid.IntRange(0, 1).Draw(t, "kind") {
+			case 0: // nobody else holds support
+				cfg.People[0].Leave = append(cfg.People[0].Leave, leave)
+				want = append(want, watchbill.Gap{Kind: watchbill.GapVacant, Role: support, From: leave.From, To: leave.To})
+			case 1: // i does both
+				cfg.People[2].Leave = append(cfg.People[2].Leave, leave)
+				want = append(want, watchbill.Gap{Kind: watchbill.GapFourEyes, From: leave.From, To: leave.To})
+			}
+		}
+		p, err := escalation.New(cfg)
+		require.NoError(t, err)
+		got := p.Coverage(escalation.Question{From: from, To: at(horizon), Reachable: func(watchbill.Person) bool { return true }})
+		for i := range got {
+			require.NotEmpty(t, got[i].Why)
+			got[i].Why = ""
+		}
+		require.Equal(t, want, got)
+	})
 }
