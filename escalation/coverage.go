@@ -145,12 +145,12 @@ func (s *sweep) at(at time.Time, do func()) {
 // look decides what is missing from an instant on.
 func (s *sweep) look(at time.Time) {
 	if s.manager.dirty { // they stand behind everybody
-		s.look1(s.manager, at)
+		s.seat(s.manager)
 		s.allRoles = true
 	}
 	for _, st := range s.order {
 		if st.dirty {
-			s.look1(st, at)
+			s.seat(st)
 		}
 	}
 	for _, st := range s.order {
@@ -163,8 +163,8 @@ func (s *sweep) look(at time.Time) {
 	s.fourEyes(at)
 }
 
-// look1 says who is on duty for a role now.
-func (s *sweep) look1(st *roleState, at time.Time) {
+// seat says who is on duty for a role now.
+func (s *sweep) seat(st *roleState) {
 	for _, id := range st.onDuty {
 		if s.hands[id]--; s.hands[id] == 0 {
 			delete(s.hands, id)

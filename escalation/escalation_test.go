@@ -357,7 +357,7 @@ func TestLoad(t *testing.T) {
 	p := layered(t, nil)
 	from := instant(t, "2026-01-05T08:00:00Z") // Monday 09:00 in Madrid
 	for _, l := range p.Load(from, from.AddDate(0, 0, 7)) {
-		switch l.Person { //nolint:exhaustive // persons are no enumeration
+		switch l.Person {
 		case "ana": // from 07:00 to 22:00, but from 09:00 on the first day and to 07:00, 09:00 of the last
 			require.InDelta(t, 6*15+13+2, l.Hours, 0.01)
 			require.Equal(t, 0, l.Nights)

@@ -43,7 +43,7 @@ func (p *Planner) Load(from, to time.Time) []watchbill.DutyLoad {
 		for _, s := range joined(first[person.ID]) {
 			l.Hours += s.to.Sub(s.from).Hours()
 			walk(s, zone, func(part stretch, w wall) {
-				switch (w).weekday() { //nolint:exhaustive // the others are no weekend
+				switch w.weekday() { //nolint:exhaustive // the others are no weekend
 				case time.Saturday, time.Sunday:
 					l.Weekend += part.to.Sub(part.from).Hours()
 				}

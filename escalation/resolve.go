@@ -32,7 +32,6 @@ type crew struct {
 	r       *roster
 	primary sitting
 	second  sitting
-	shadows []sitting
 }
 
 // same reports whether the same people are on duty.

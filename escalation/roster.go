@@ -13,7 +13,6 @@ import (
 type roster struct {
 	Roster
 	layers []*layer
-	who    []watchbill.PersonID // everybody who may come to sit at it, when the rest is away
 }
 
 // layer is a layer as it is worked with.
@@ -114,10 +113,10 @@ func (l *layer) named(role watchbill.RoleID) string {
 		return fmt.Sprintf("weekly rotation of %s", role)
 	}
 	every := "rotation every " + short(l.Every)
-	switch l.Every {
-	case 24 * time.Hour:
+	switch l.length {
+	case oneDay:
 		every = "daily rotation"
-	case 7 * 24 * time.Hour:
+	case 7 * oneDay:
 		every = "weekly rotation"
 	}
 	return fmt.Sprintf("%s of %s, layer %s", every, role, l.Name)

@@ -47,7 +47,7 @@ func (p *Planner) edges(rosters []*roster, from, to time.Time) []time.Time {
 
 // involved are the people who may come to sit at a roster.
 func (p *Planner) involved(r *roster) []watchbill.PersonID {
-	var all []watchbill.PersonID
+	var all, asked []watchbill.PersonID
 	met := map[watchbill.PersonID]bool{}
 	add := func(id watchbill.PersonID) {
 		if id != "" && !met[id] {
@@ -63,9 +63,11 @@ func (p *Planner) involved(r *roster) []watchbill.PersonID {
 	for _, c := range p.overrides[r.Role] {
 		add(c.Person)
 	}
-	for i := 0; i < len(all); i++ { // it grows
-		add(p.people[all[i]].Deputy)
-		for _, c := range p.covers[all[i]] {
+	for len(all) > len(asked) {
+		id := all[len(asked)]
+		asked = append(asked, id)
+		add(p.people[id].Deputy)
+		for _, c := range p.covers[id] {
 			add(c.Person)
 		}
 	}
