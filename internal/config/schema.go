@@ -40,6 +40,7 @@ type sections struct {
 	Incidents    incidentsSection   `yaml:"incidents"`
 	Escalation   escalationSection  `yaml:"escalation"`
 	Receivers    raw                `yaml:"receivers"`
+	SMS          []smsEntry         `yaml:"sms"`
 	InhibitRules raw                `yaml:"inhibit_rules"`
 	Intervals    raw                `yaml:"time_intervals"`
 	Maintenance  []maintenanceEntry `yaml:"maintenance"`
@@ -135,6 +136,8 @@ type personEntry struct {
 	Location  text           `yaml:"location"`
 	TZ        text           `yaml:"tz"`
 	Email     text           `yaml:"email"`
+	Phone     text           `yaml:"phone"`
+	Quiet     quietSection   `yaml:"quiet_hours"`
 	Contact   []contactEntry `yaml:"contact"`
 	Deputy    text           `yaml:"deputy"`
 	Leave     []leaveEntry   `yaml:"leave"`
@@ -145,6 +148,8 @@ type contactEntry struct {
 	where
 	Receiver text     `yaml:"receiver"`
 	After    duration `yaml:"after"`
+
+	Severities []text `yaml:"severities"`
 }
 
 type activityEntry struct {

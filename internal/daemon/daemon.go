@@ -103,10 +103,10 @@ func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{
 		matrix: cfg.Matrix, coverage: cfg.Coverage, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
 		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks,
-		people: map[watchbill.PersonID]watchbill.Person{},
+		people: map[watchbill.PersonID]watchbill.Person{}, configured: map[watchbill.PersonID][]watchbill.Contact{},
 	}
 	for _, p := range cfg.People {
-		r.people[p.ID] = p
+		r.people[p.ID], r.configured[p.ID] = p, p.Contact
 	}
 	var err error
 	if r.router, err = router.New(cfg.Router); err != nil {
@@ -157,14 +157,15 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
-	if r, err = d.changed(ctx, r); err != nil {
-		return nil, err
-	}
-	d.rooms.Store(r)
-	d.proveCoverage(ctx) // gaps keep no daemon from starting: it would page nobody at all
 	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
+	if d.flow.codes, err = openCodes(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	if err = errors.Join(d.flow.contactsChanged(ctx), d.dutyChanged(ctx)); err != nil {
+		return nil, err
+	}
 	d.heartbeats = newHeartbeats(d.flow, cfg.Heartbeats, d.registry)
 	d.intakes = newIntakes(d.flow, d.heartbeats, d.registry)
 	if d.watch, err = newWatch(cfg, d); err != nil {
@@ -228,6 +229,10 @@ func (d *Daemon) web() *web.Server {
 		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,
 		Acts:         d.flow,
+		Pages:        d.flow,
+		Texts:        d.flow,
+		Contacts:     d.flow,
+		ContactActs:  d.flow,
 		Silences:     d.flow,
 		Approvals:    d.flow,
 		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
@@ -366,20 +371,24 @@ func (d *Daemon) replace(ctx context.Context) error {
 	if err := cfg.Watch.Validate(); err != nil {
 		return err
 	}
-	if r, err = d.changed(ctx, r); err != nil {
-		return err
-	}
-	if r.coverage.OnGap != "" {
-		if err := r.uncovered(r.gaps(time.Now(), r.coverage.Days)); err != nil {
-			return err
-		}
-	}
 	for key, changed := range map[string]bool{
 		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": cfg.Auth != d.fixed.Auth,
 	} {
 		if changed {
 			d.o.Logger.WarnContext(ctx, "a reload does not change this; it takes effect at the next start", "key", key)
 		}
+	}
+	d.flow.installing.Lock()
+	defer d.flow.installing.Unlock()
+	own, err := d.flow.ownContacts(context.Background())
+	if err != nil {
+		return err
+	}
+	if r, err = d.changed(ctx, r.with(own)); err != nil {
+		return err
+	}
+	if err := r.uncovered(); err != nil {
+		return err
 	}
 	if err := d.collector.Reload(selfMonitored(cfg)); err != nil { // checks all of it before it changes anything
 		return err

@@ -113,15 +113,27 @@ func roleNames(m watchbill.Matrix) string {
 // gaps returns what is missing in some days.
 func (r *rooms) gaps(from time.Time, days int) []watchbill.Gap {
 	from = from.Truncate(time.Minute)
-	return r.planner.Coverage(escalation.Question{From: from, To: from.AddDate(0, 0, days), Reachable: config.Reachable, Needs: r.coverage.Needs})
+	return r.planner.Coverage(escalation.Question{From: from, To: from.AddDate(0, 0, days), Reachable: r.reachable, Needs: r.coverage.Needs})
 }
 
+// reachable reports whether a page can get to a person, by what they added
+// themselves too.
+func (r *rooms) reachable(p watchbill.Person) bool { return config.Reachable(r.people[p.ID]) }
+
 // uncovered is the error of a configuration that has gaps and must not.
-func (r *rooms) uncovered(gaps []watchbill.Gap) error {
-	if r.coverage.OnGap != "refuse" || len(gaps) == 0 {
+func (r *rooms) uncovered() error {
+	if r.coverage.OnGap != "refuse" {
 		return nil
 	}
-	return watchbill.Invalidf("see all with: watchbill coverage", "%d gaps in the next %d days, the first: %s", len(gaps), r.coverage.Days, gaps[0])
+	return refused(r.gaps(time.Now(), r.coverage.Days), r.coverage.Days)
+}
+
+// refused is the error of gaps in the next days, if there are any.
+func refused(gaps []watchbill.Gap, days int) error {
+	if len(gaps) == 0 {
+		return nil
+	}
+	return watchbill.Invalidf("see all with: watchbill coverage", "%d gaps in the next %d days, the first: %s", len(gaps), days, gaps[0])
 }
 
 // duty changes who is on duty while the daemon runs.
@@ -211,7 +223,7 @@ func (x duty) ChangeDuty(ctx context.Context, who web.Actor, q web.DutyRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return made, x.d.applyDuty(ctx)
+	return made, x.d.dutyChanged(ctx)
 }
 
 // EndDutyChange ends a change now; the other half of a swap with it.
@@ -252,18 +264,22 @@ func (x duty) EndDutyChange(ctx context.Context, who web.Actor, id int64, reason
 	if err != nil {
 		return err
 	}
-	return x.d.applyDuty(ctx)
+	return x.d.dutyChanged(ctx)
 }
 
-// applyDuty puts what is stored in force.
-func (d *Daemon) applyDuty(ctx context.Context) error {
+// dutyChanged puts what is stored in force, and looks for gaps: they keep no
+// daemon from starting, which would then page nobody at all.
+func (d *Daemon) dutyChanged(ctx context.Context) error {
+	d.flow.installing.Lock()
 	r, err := d.changed(ctx, d.rooms.Load())
-	if err != nil {
-		return err
+	if err == nil {
+		d.rooms.Store(r)
 	}
-	d.rooms.Store(r)
-	d.proveCoverage(ctx)
-	return nil
+	d.flow.installing.Unlock()
+	if err == nil {
+		d.proveCoverage(ctx)
+	}
+	return err
 }
 
 // swapped are the two covers of a swap: of the shift at one instant and the one at

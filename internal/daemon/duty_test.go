@@ -45,10 +45,14 @@ func TestGapsRefuseAConfiguration(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, gaps, 3)
 	r := o.rooms()
-	require.NoError(t, r.uncovered(gaps), "it only warns")
-	r.coverage.OnGap = "refuse"
-	require.NoError(t, r.uncovered(nil))
-	require.ErrorContains(t, r.uncovered(gaps), "3 gaps in the next 28 days, the first: vacant: security from Wed 10 Mar 2027 07:00")
+	require.NoError(t, r.uncovered(), "it only warns")
+	require.NoError(t, refused(nil, 28))
+	require.ErrorContains(t, refused(gaps, 28), "3 gaps in the next 28 days, the first: vacant: security from Wed 10 Mar 2027 07:00")
+	r.coverage.OnGap, r.coverage.Days = "refuse", 1
+	for id := range r.people { // nobody can be reached any more
+		r.people[id] = watchbill.Person{ID: id}
+	}
+	require.ErrorContains(t, r.uncovered(), "gaps in the next 1 days")
 	_, err = o.Coverage(t.Context(), time.Now(), 0)
 	require.ErrorContains(t, err, "no proof for 0 days")
 	_, err = o.OnDuty(t.Context(), "cook", time.Now())

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"watchbill"
 )
 
@@ -153,11 +155,15 @@ func (c *Copy) verify(tx *Tx) error {
 }
 
 func newestSchema() int64 {
-	all, err := migrations.ReadDir("migrations")
-	if err != nil { // it is embedded
+	all, err := migrations.ReadDir("migrations") // in the order of their numbers
+	if err != nil || len(all) == 0 {             // it is embedded
 		return 0
 	}
-	return int64(len(all))
+	newest, err := goose.NumericComponent(all[len(all)-1].Name())
+	if err != nil {
+		return 0
+	}
+	return newest
 }
 
 // Restore puts a backup in place as the store at path, with everything in it

@@ -114,6 +114,10 @@ func writeGolden(t *testing.T, version int64, file string) {
 		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
 	}
 	if version >= 9 {
+		exec(`INSERT INTO receipt (page, kind, at, detail) VALUES (1, 'opened', ?, '')`, unix(goldenTime()))
+		exec(`INSERT INTO message (page, body) VALUES (1, '{"page": 1, "integration": "slack[0]", "channel": "C1", "stamp": "17.5"}')`)
+	}
+	if version >= 10 {
 		body := `{"id":1,"kind":"leave","instead":"ana","from":"2026-11-29T03:15:00Z","to":"2036-11-29T03:15:00Z","reason":"away","author":"ana","made_at":"2026-11-29T03:15:00Z"}`
 		exec(`INSERT INTO duty_change (until_at, body, prev, hash) VALUES (?, ?, '', ?)`, unix(goldenTime().AddDate(10, 0, 0)), body, watchbill.ChainDutyChange("", []byte(body)))
 	}
@@ -201,6 +205,12 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.NoError(t, err)
 		history, err := tx.Occurrences(OccurrenceQuery{Limit: 5})
 		require.Equal(t, version >= 6, len(history) == 1)
+		require.NoError(t, err)
+		receipts, err := tx.ReceiptsOf(1)
+		require.Equal(t, version >= 9, len(receipts) == 1 && receipts[0].At.Equal(now))
+		require.NoError(t, err)
+		messages, err := tx.MessagesOf(1)
+		require.Equal(t, version >= 9, len(messages) == 1 && messages[0].Stamp == "17.5")
 		require.NoError(t, err)
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)
