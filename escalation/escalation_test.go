@@ -292,11 +292,14 @@ func TestReasons(t *testing.T) {
 		"at night":    {nil, nil, instant(t, "2026-01-06T21:00:00Z"), "ben", "daily rotation of support, layer night, since Tue 6 Jan 22:00 CET (w.yaml:3)"},
 		"an override": {nil, []watchbill.DutyChange{change(1, watchbill.ChangeOverride, "ugo", "")}, noon, "ugo", "override 1 by frank until Tue 6 Jan 13:00 UTC: ill"},
 		"the last override": {
-			nil, []watchbill.DutyChange{change(2, watchbill.ChangeOverride, "ben", ""), change(1, watchbill.ChangeOverride, "ugo", "")},
+			nil,
+			[]watchbill.DutyChange{change(2, watchbill.ChangeOverride, "ben", ""), change(1, watchbill.ChangeOverride, "ugo", "")},
 			noon, "ben", "override 2 by frank until Tue 6 Jan 13:00 UTC: ill",
 		},
 		"a cover": {
-			nil, []watchbill.DutyChange{change(1, watchbill.ChangeCover, "ugo", "ana")}, noon, "ugo",
+			nil,
+			[]watchbill.DutyChange{change(1, watchbill.ChangeCover, "ugo", "ana")},
+			noon, "ugo",
 			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ugo stands in: cover 1 by frank, in the place of ana until Tue 6 Jan 13:00 UTC: ill",
 		},
 		"a deputy": {
@@ -304,16 +307,22 @@ func TestReasons(t *testing.T) {
 			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ana is away until Tue 6 Jan 13:00 UTC (skiing, w.yaml:1), and eve is their deputy",
 		},
 		"a deputy who is covered": {
-			away, []watchbill.DutyChange{change(1, watchbill.ChangeCover, "ugo", "eve")}, noon, "ugo",
+			away,
+			[]watchbill.DutyChange{change(1, watchbill.ChangeCover, "ugo", "eve")},
+			noon, "ugo",
 			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ana is away until Tue 6 Jan 13:00 UTC (skiing, w.yaml:1), and eve is their deputy; " +
 				"ugo stands in: cover 1 by frank, in the place of eve until Tue 6 Jan 13:00 UTC: ill",
 		},
 		"the next in the turn": {
-			nil, []watchbill.DutyChange{change(1, watchbill.ChangeLeave, "", "ana")}, noon, "ben",
+			nil,
+			[]watchbill.DutyChange{change(1, watchbill.ChangeLeave, "", "ana")},
+			noon, "ben",
 			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ana is not free",
 		},
 		"nobody": {
-			nil, []watchbill.DutyChange{change(1, watchbill.ChangeLeave, "", "ana"), change(2, watchbill.ChangeLeave, "", "ben")}, noon, "frank",
+			nil,
+			[]watchbill.DutyChange{change(1, watchbill.ChangeLeave, "", "ana"), change(2, watchbill.ChangeLeave, "", "ben")},
+			noon, "frank",
 			"nobody of support is on duty, so the manager answers: the only one who holds manager",
 		},
 	} {

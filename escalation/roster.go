@@ -113,10 +113,9 @@ func (l *layer) named(role watchbill.RoleID) string {
 		return fmt.Sprintf("weekly rotation of %s", role)
 	}
 	every := "rotation every " + short(l.Every)
-	switch l.length {
-	case oneDay:
+	if l.length == oneDay {
 		every = "daily rotation"
-	case 7 * oneDay:
+	} else if l.length == 7*oneDay {
 		every = "weekly rotation"
 	}
 	return fmt.Sprintf("%s of %s, layer %s", every, role, l.Name)
