@@ -112,12 +112,8 @@ func (l *layer) named(role watchbill.RoleID) string {
 	if l.simple {
 		return fmt.Sprintf("weekly rotation of %s", role)
 	}
-	every := "rotation every " + short(l.Every)
-	if l.length == oneDay {
-		every = "daily rotation"
-	} else if l.length == 7*oneDay {
-		every = "weekly rotation"
-	}
+	names := map[wall]string{oneDay: "daily rotation", 7 * oneDay: "weekly rotation"}
+	every := cmp.Or(names[l.length], "rotation every "+short(l.Every))
 	return fmt.Sprintf("%s of %s, layer %s", every, role, l.Name)
 }
 
