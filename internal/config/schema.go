@@ -52,6 +52,7 @@ type sections struct {
 	Auth         authSection        `yaml:"auth"`
 	Alarm        alarmSection       `yaml:"alarm"`
 	Deadman      []deadmanEntry     `yaml:"deadman"`
+	Audit        auditSection       `yaml:"audit"`
 
 	SelfMonitoring toggle `yaml:"self_monitoring"`
 }

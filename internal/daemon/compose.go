@@ -12,6 +12,7 @@ import (
 	"watchbill/intake"
 	"watchbill/internal/config"
 	"watchbill/internal/notify"
+	"watchbill/internal/watchdog"
 	"watchbill/router"
 	"watchbill/runbooks"
 	"watchbill/targets"
@@ -35,6 +36,7 @@ type rooms struct {
 	line        func(path string) string // where something stands in the configuration
 	coverage    config.Coverage
 
+	auditURL       watchdog.Secret
 	keepIncidents  time.Duration
 	pagesPerMinute int // to one person, before they are bundled
 }

@@ -214,6 +214,9 @@ func (x duty) ChangeDuty(ctx context.Context, who web.Actor, q web.DutyRequest) 
 				return err
 			}
 			made = append(made, c)
+			if err := w.audit(who, auditOfDuty(c)); err != nil {
+				return err
+			}
 			if err := w.tellOf(c); err != nil {
 				return err
 			}
@@ -252,10 +255,12 @@ func (x duty) EndDutyChange(ctx context.Context, who web.Actor, id int64, reason
 			if other.ID != c.ID && (other.Kind != watchbill.ChangeSwap || other.Swap != c.ID && c.Swap != other.ID) {
 				continue
 			}
-			_, err := w.tx.PutDutyChange(watchbill.DutyChange{
-				Kind: other.Kind, Ends: other.ID, Author: who.Person, Via: who.Via, Reason: reason, MadeAt: now, From: now, To: other.To,
-			})
+			end := watchbill.DutyChange{Kind: other.Kind, Ends: other.ID, Author: who.Person, Via: who.Via, Reason: reason, MadeAt: now, From: now, To: other.To}
+			end, err := w.tx.PutDutyChange(end)
 			if err != nil {
+				return err
+			}
+			if err := w.audit(who, auditOfDuty(end)); err != nil {
 				return err
 			}
 		}
@@ -333,6 +338,18 @@ func (r *rooms) mayChange(c watchbill.DutyChange, now time.Time) error {
 		return nil
 	}
 	return watchbill.Errorf(watchbill.CodeDenied, "ask one of them, or the manager", "%s holds %s and is neither of the two: it is not theirs to change", c.Author, watchbill.JoinRoles(author.Roles, "no role"))
+}
+
+// auditOfDuty is an entry about a change of the duty, or its end. The reason is a
+// detail, which can be erased there.
+func auditOfDuty(c watchbill.DutyChange) watchbill.AuditEntry {
+	e := watchbill.AuditEntry{Kind: watchbill.AuditDuty, Object: fmt.Sprintf("oncall change %d", c.ID), Detail: c.Reason}
+	if c.Ends != 0 {
+		e.Text = fmt.Sprintf("ends change %d, a %s", c.Ends, c.Kind)
+		return e
+	}
+	e.Text = fmt.Sprintf("%s from %s to %s", c.Kind, c.From.UTC().Format(time.RFC3339), c.To.UTC().Format(time.RFC3339))
+	return e
 }
 
 // tellOf tells those whom a change concerns, but for its author.

@@ -42,8 +42,9 @@ type flow struct {
 
 	installing sync.Mutex // held while rooms are replaced
 
-	digests digests
-	storm   storm
+	digests  digests
+	storm    storm
+	refusals refusals
 }
 
 // work is one transaction at one instant under one configuration.

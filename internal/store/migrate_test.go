@@ -113,11 +113,16 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 8 {
 		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
 	}
+	if version >= 10 {
+		e := watchbill.AuditEntry{At: goldenTime(), Kind: watchbill.AuditStarted, Actor: watchbill.ActorSelf, Text: "version 1"}.Follow(0, "")
+		exec(`INSERT INTO audit_log (seq, at, kind, actor, via, object, text, detail, detail_sum, salt, erased, prev, hash) VALUES (1, ?, ?, ?, '', '', ?, '', '', '', 0, '', ?)`,
+			unix(e.At), e.Kind, e.Actor, e.Text, e.Hash)
+	}
 	if version >= 9 {
 		exec(`INSERT INTO receipt (page, kind, at, detail) VALUES (1, 'opened', ?, '')`, unix(goldenTime()))
 		exec(`INSERT INTO message (page, body) VALUES (1, '{"page": 1, "integration": "slack[0]", "channel": "C1", "stamp": "17.5"}')`)
 	}
-	if version >= 10 {
+	if version >= 11 {
 		body := `{"id":1,"kind":"leave","instead":"ana","from":"2026-11-29T03:15:00Z","to":"2036-11-29T03:15:00Z","reason":"away","author":"ana","made_at":"2026-11-29T03:15:00Z"}`
 		exec(`INSERT INTO duty_change (until_at, body, prev, hash) VALUES (?, ?, '', ?)`, unix(goldenTime().AddDate(10, 0, 0)), body, watchbill.ChainDutyChange("", []byte(body)))
 	}
@@ -215,6 +220,9 @@ func checkGolden(t *testing.T, path string, version int64) {
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)
 		require.Equal(t, version >= 8, found && keyed.Name() == "CheckoutErrors")
+		entries, aerr := tx.VerifyAudit(&watchbill.AuditVerifier{}, func(err error) { t.Error(err) })
+		require.NoError(t, aerr)
+		require.Equal(t, version >= 10, entries == 1)
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {

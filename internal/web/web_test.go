@@ -42,6 +42,8 @@ type world struct {
 	silences []watchbill.Silence
 	fail     error // what everything behind the server returns
 	tokens   map[string]auth.Token
+	queried  web.AuditQuery
+	refused  []web.Refusal
 }
 
 func (w *world) act(format string, args ...any) error {
@@ -173,7 +175,7 @@ func (w *world) ApproveSilence(_ context.Context, who web.Actor, id string) (wat
 	return watchbill.Silence{ID: id, ApprovedBy: string(who.Person)}, w.act("approve %s by %s", id, who.Person)
 }
 
-func (w *world) ExpireSilence(_ context.Context, id string) error {
+func (w *world) ExpireSilence(_ context.Context, _ web.Actor, id string) error {
 	if err := w.act("expire %s", id); err != nil {
 		return err
 	}
@@ -278,6 +280,7 @@ func setUp(t testing.TB) *world {
 		Alertmanager: w,
 		AlertHistory: w,
 		Hold:         w,
+		AuditLog:     w,
 		Services:     w,
 		Heartbeats:   w,
 		Hook:         w.hook,
@@ -288,7 +291,7 @@ func setUp(t testing.TB) *world {
 		Oncall:       w,
 		DutyChanges:  w,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
-		Reload:       func(context.Context) error { return w.act("reload") },
+		Reload:       func(context.Context, web.Actor) error { return w.act("reload") },
 		Ready:        func(context.Context) error { return w.failing() },
 		Metrics:      http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "watchbill_up 1\n") }),
 		Probe:        http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "probe_success 1\n") }),
@@ -347,6 +350,13 @@ func TestPermissions(t *testing.T) {
 	want := map[string]string{
 		"GET /-/healthy":                               anybody,
 		"GET /-/ready":                                 anybody,
+		"GET /api/ops/v1/oncall":                       readers,
+		"GET /api/ops/v1/oncall/shifts":                readers,
+		"GET /api/ops/v1/oncall/load":                  readers,
+		"GET /api/ops/v1/oncall/changes":               readers,
+		"POST /api/ops/v1/oncall/changes":              marked,
+		"POST /api/ops/v1/oncall/changes/{change}/end": marked,
+		"GET /api/ops/v1/coverage":                     readers,
 		"POST /-/reload":                               "manager",
 		"GET /metrics":                                 "machine:metrics " + people,
 		"GET /probe":                                   "machine:metrics " + people,
@@ -369,15 +379,10 @@ func TestPermissions(t *testing.T) {
 		"GET /api/ops/v1/alerts/why":                   readers,
 		"POST /api/ops/v1/explain":                     readers,
 		"GET /api/ops/v1/hold":                         readers,
-		"GET /api/ops/v1/oncall":                       readers,
-		"GET /api/ops/v1/oncall/shifts":                readers,
-		"GET /api/ops/v1/oncall/load":                  readers,
-		"GET /api/ops/v1/oncall/changes":               readers,
-		"POST /api/ops/v1/oncall/changes":              marked,
-		"POST /api/ops/v1/oncall/changes/{change}/end": marked,
-		"GET /api/ops/v1/coverage":                     readers,
 		"POST /api/ops/v1/hold/release":                "manager",
 		"POST /api/ops/v1/hold/drop":                   "manager",
+		"GET /api/ops/v1/audit":                        "security support",
+		"POST /api/ops/v1/audit/erase":                 "manager",
 		"POST /api/ops/v1/alarm/test":                  stewards,
 		"POST /api/ops/v1/alarm/confirm":               marked,
 		"GET /ping/{key}":                              anybody,
