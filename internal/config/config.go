@@ -216,6 +216,7 @@ func (b *builder) build() {
 	b.overrides()
 	b.rosters()
 	b.coverage()
+	b.paths()
 	b.prometheus()
 	b.targetFiles()
 	b.heartbeats()

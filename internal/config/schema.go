@@ -37,8 +37,10 @@ type sections struct {
 	Rosters      []rosterEntry      `yaml:"rosters"`
 	Holidays     table[table[text]] `yaml:"holidays"`
 	Coverage     coverageSection    `yaml:"coverage"`
+	Paths        []pathEntry        `yaml:"paths"`
 	Incidents    incidentsSection   `yaml:"incidents"`
 	Escalation   escalationSection  `yaml:"escalation"`
+	Reminders    remindersSection   `yaml:"reminders"`
 	Receivers    raw                `yaml:"receivers"`
 	SMS          []smsEntry         `yaml:"sms"`
 	InhibitRules raw                `yaml:"inhibit_rules"`
@@ -185,6 +187,12 @@ type incidentsSection struct {
 	AckDeadlines table[duration] `yaml:"ack_deadlines"`
 	ReopenWindow duration        `yaml:"reopen_window"`
 	Quiet        duration        `yaml:"quiet"`
+}
+
+type remindersSection struct {
+	Status table[duration] `yaml:"status"`
+	Plan   table[duration] `yaml:"plan"`
+	Grace  duration        `yaml:"grace"`
 }
 
 type escalationSection struct {

@@ -84,6 +84,9 @@ type Options struct {
 	Receive      func(ctx context.Context, source string, alerts []watchbill.Alert) error
 	Incidents    Incidents
 	Acts         Acts
+	Moves        Moves
+	Drills       Drills
+	Responders   Responders
 	Pages        Pages
 	Texts        Texts
 	Contacts     Contacts
@@ -185,7 +188,21 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.oncallRoutes(read, raise.person()), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.actRoutes(), s.contactRoutes(), s.auditRoutes())
+	},
+		s.alertmanagerRoutes(read),
+		s.historyRoutes(read),
+		s.serviceRoutes(read),
+		s.heartbeatRoutes(read),
+		s.silenceRoutes(read, mute),
+		s.oncallRoutes(read, raise.person()), s.whyRoutes(read),
+		s.queryRoutes(read),
+		s.hookRoutes(),
+		s.actRoutes(),
+		s.contactRoutes(),
+		s.moveRoutes(raise.person()),
+		s.drillRoutes(read, raise.person()),
+		s.auditRoutes(),
+	)
 }
 
 func (n Need) person() Need {

@@ -98,20 +98,6 @@ func (w *world) List(_ context.Context, state string, limit int) ([]watchbill.In
 	return []watchbill.Incident{incidentOne()}, w.fail
 }
 
-func (w *world) WhyIncident(_ context.Context, id watchbill.IncidentID, person watchbill.PersonID) (web.IncidentWhy, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.asked = person
-	return web.IncidentWhy{Incident: watchbill.Incident{ID: id}}, w.fail
-}
-
-func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.AlertWhy, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.labels = labels
-	return nil, w.fail
-}
-
 func (w *world) Show(_ context.Context, id watchbill.IncidentID) (web.IncidentView, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -271,6 +257,9 @@ func setUp(t testing.TB) *world {
 		Receive:      w.Receive,
 		Incidents:    w,
 		Acts:         w,
+		Moves:        w,
+		Drills:       w,
+		Responders:   w,
 		Pages:        w,
 		Texts:        w,
 		Contacts:     w,
@@ -391,6 +380,15 @@ func TestPermissions(t *testing.T) {
 		"POST /ping/{key}/{rest...}":                   anybody,
 		"GET /api/ops/v1/heartbeats":                   readers,
 		"GET /api/ops/v1/heartbeats/{name}":            readers,
+		"POST /api/ops/v1/drills":                      marked,
+		"GET /api/ops/v1/drills":                       readers,
+		"GET /api/ops/v1/drills/{id}":                  readers,
+		"POST /api/ops/v1/incidents/{id}/escalate":     marked,
+		"POST /api/ops/v1/incidents/{id}/status":       marked,
+		"POST /api/ops/v1/incidents/{id}/handover":     marked,
+		"POST /api/ops/v1/incidents/{id}/not-mine":     marked,
+		"POST /api/ops/v1/incidents/{id}/snooze":       marked,
+		"POST /api/ops/v1/incidents/{id}/call":         marked,
 		"GET /i/{id}":                                  readers,
 		"GET /runbooks/{name}":                         readers,
 		"POST /api/v1/write":                           "machine:write",
