@@ -294,6 +294,7 @@ type Person struct {
 	Contact   []Contact   // in the order in which they are tried
 	Quiet     *QuietHours // nil: none
 	Deputy    PersonID
+	Leave     []Leave // when they are away; their deputy stands in
 	Developer bool
 }
 
@@ -365,11 +366,4 @@ func (q *QuietHours) End(at time.Time, zone *time.Location) time.Time {
 		return at
 	}
 	return end.UTC()
-}
-
-// Duty is one person who is on duty for a role, with the reason.
-type Duty struct {
-	Person PersonID `json:"person"`
-	Role   RoleID   `json:"role"`
-	Reason string   `json:"reason"`
 }

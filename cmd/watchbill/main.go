@@ -10,6 +10,7 @@
 //	watchbill explain …       who would be paged, when and why
 //	watchbill test FILE…      play scenarios and compare who is paged when
 //	watchbill incident …      list, show, ack, note, resolve
+//	watchbill oncall …        who is on duty and why; cover and swap
 //	watchbill target …        how the service targets stand, and their rules
 //	watchbill gate SERVICE    may it be released?
 //
@@ -80,7 +81,7 @@ func report(err error, stderr io.Writer) int {
 	if errors.Is(err, errWarnings) {
 		return exitWarnings
 	}
-	if errors.Is(err, errClosed) || errors.Is(err, errScenarios) {
+	if errors.Is(err, errClosed) || errors.Is(err, errScenarios) || errors.Is(err, errGaps) {
 		return exitFailed
 	}
 	if problems, ok := errors.AsType[config.Problems](err); ok {

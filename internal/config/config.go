@@ -63,6 +63,7 @@ type Config struct {
 	Targets    targets.Config
 	Router     router.Config
 	Escalation escalation.Config
+	Coverage   Coverage
 	Incident   incident.Config
 	Runbooks   runbooks.Config
 	Notify     notify.Config
@@ -214,6 +215,7 @@ func (b *builder) build() {
 	b.routing()
 	b.overrides()
 	b.rosters()
+	b.coverage()
 	b.paths()
 	b.prometheus()
 	b.targetFiles()

@@ -148,6 +148,7 @@ func (b *builder) person(e personEntry) {
 	}
 	p.Phone, p.Quiet = b.phone(e.Phone), b.quietHours(e.Quiet)
 	p.Contact = b.contacts(e)
+	p.Leave = b.leave(e)
 	b.cfg.People = append(b.cfg.People, p)
 }
 

@@ -35,6 +35,8 @@ type sections struct {
 	Activities   []activityEntry    `yaml:"activities"`
 	Severities   table[text]        `yaml:"severities"`
 	Rosters      []rosterEntry      `yaml:"rosters"`
+	Holidays     table[table[text]] `yaml:"holidays"`
+	Coverage     coverageSection    `yaml:"coverage"`
 	Paths        []pathEntry        `yaml:"paths"`
 	Incidents    incidentsSection   `yaml:"incidents"`
 	Escalation   escalationSection  `yaml:"escalation"`
@@ -141,6 +143,7 @@ type personEntry struct {
 	Quiet     quietSection   `yaml:"quiet_hours"`
 	Contact   []contactEntry `yaml:"contact"`
 	Deputy    text           `yaml:"deputy"`
+	Leave     []leaveEntry   `yaml:"leave"`
 	Developer toggle         `yaml:"developer"`
 }
 
@@ -168,6 +171,9 @@ type rosterEntry struct {
 	Handover text         `yaml:"handover"`
 	TZ       text         `yaml:"tz"`
 	Hours    []hoursEntry `yaml:"hours"`
+	Location text         `yaml:"location"`
+	Staffed  []hoursEntry `yaml:"staffed"`
+	Layers   []layerEntry `yaml:"layers"`
 }
 
 type hoursEntry struct {

@@ -316,6 +316,9 @@ func verifyRecord(ctx context.Context, s *store.Store, q AuditCheck) (AuditResul
 		if err := tx.VerifyCheckpoints(func(id watchbill.IncidentID, err error) { wrong(id.String(), err) }); err != nil {
 			return err
 		}
+		if _, err := tx.VerifyDutyLog(); err != nil {
+			wrong("log of the duty", err)
+		}
 		v := &watchbill.AuditVerifier{Heads: q.Heads}
 		a.Entries, err = tx.VerifyAudit(v, func(err error) { wrong("audit log", err) })
 		a.Head = v.Head()

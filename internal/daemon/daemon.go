@@ -102,15 +102,12 @@ type Daemon struct {
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{
-		matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
+		matrix: cfg.Matrix, coverage: cfg.Coverage, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
 		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks, auditURL: cfg.AuditURL,
-		people: map[watchbill.PersonID]watchbill.Person{}, configured: map[watchbill.PersonID][]watchbill.Contact{}, rosterLines: map[watchbill.RoleID]string{},
+		people: map[watchbill.PersonID]watchbill.Person{}, configured: map[watchbill.PersonID][]watchbill.Contact{},
 	}
 	for _, p := range cfg.People {
 		r.people[p.ID], r.configured[p.ID] = p, p.Contact
-	}
-	for _, roster := range cfg.Escalation.Rosters {
-		r.rosterLines[roster.Role] = roster.Line
 	}
 	var err error
 	if r.router, err = router.New(cfg.Router); err != nil {
@@ -168,7 +165,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if d.flow.codes, err = openCodes(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if err = d.flow.contactsChanged(ctx); err != nil {
+	if err = errors.Join(d.flow.contactsChanged(ctx), d.dutyChanged(ctx)); err != nil {
 		return nil, err
 	}
 	d.heartbeats = newHeartbeats(d.flow, cfg.Heartbeats, d.registry)
@@ -250,6 +247,8 @@ func (d *Daemon) web() *web.Server {
 		Services:     services{d},
 		Alarm:        d.watch.alarm,
 		Why:          d.flow,
+		Oncall:       Oncall{d.rooms.Load, d.flow.pagesBetween},
+		DutyChanges:  duty{d},
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
 		Reload:       d.reloadFor,
@@ -356,7 +355,7 @@ func (d *Daemon) Reload(ctx context.Context) error { return d.reloadFor(ctx, web
 func (d *Daemon) reloadFor(ctx context.Context, who web.Actor) error {
 	d.reload.Lock()
 	defer d.reload.Unlock()
-	changes, err := d.replace()
+	changes, err := d.replace(ctx)
 	d.watch.reloaded(err)
 	d.tellReloaded(ctx, who, changes, err)
 	if err != nil {
@@ -371,7 +370,7 @@ func (d *Daemon) reloadFor(ctx context.Context, who web.Actor) error {
 }
 
 // replace returns what is written differently.
-func (d *Daemon) replace() (changes []string, err error) {
+func (d *Daemon) replace(ctx context.Context) (changes []string, err error) {
 	cfg, err := d.o.Load()
 	if err != nil {
 		return nil, err
@@ -387,7 +386,7 @@ func (d *Daemon) replace() (changes []string, err error) {
 		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": cfg.Auth != d.fixed.Auth,
 	} {
 		if changed {
-			d.o.Logger.Warn("a reload does not change this; it takes effect at the next start", "key", key)
+			d.o.Logger.WarnContext(ctx, "a reload does not change this; it takes effect at the next start", "key", key)
 		}
 	}
 	d.flow.installing.Lock()
@@ -396,11 +395,18 @@ func (d *Daemon) replace() (changes []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if r, err = d.changed(ctx, r.with(own)); err != nil {
+		return nil, err
+	}
+	if err := r.uncovered(); err != nil {
+		return nil, err
+	}
 	if err := d.collector.Reload(selfMonitored(cfg)); err != nil { // checks all of it before it changes anything
 		return nil, err
 	}
-	d.rooms.Store(r.with(own))
+	d.rooms.Store(r)
 	d.stats.responses.configure(cfg.Targets, cfg.Services)
+	d.proveCoverage(ctx)
 	d.worker.Reload(r.notifier)
 	d.watch.reload(cfg)
 	d.heartbeats.reload(cfg.Heartbeats)

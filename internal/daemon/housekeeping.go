@@ -20,7 +20,7 @@ func (d *Daemon) housekeeping() (stop func() error, err error) {
 		run   func(context.Context)
 	}{
 		"verify the record": {6 * time.Hour, d.verifyChains}, "count stale runbooks": {6 * time.Hour, d.countStale},
-		"delete what is old": {6 * time.Hour, d.retain}, "seal the record": {time.Hour, d.seal},
+		"delete what is old": {6 * time.Hour, d.retain}, "seal the record": {time.Hour, d.seal}, "look for gaps in the rosters": {6 * time.Hour, d.proveCoverage},
 	} {
 		_, err := s.NewJob(gocron.DurationJob(job.every), gocron.NewTask(job.run),
 			gocron.WithName(name), gocron.WithSingletonMode(gocron.LimitModeReschedule), gocron.WithStartAt(gocron.WithStartImmediately()))

@@ -122,6 +122,10 @@ func writeGolden(t *testing.T, version int64, file string) {
 		exec(`INSERT INTO receipt (page, kind, at, detail) VALUES (1, 'opened', ?, '')`, unix(goldenTime()))
 		exec(`INSERT INTO message (page, body) VALUES (1, '{"page": 1, "integration": "slack[0]", "channel": "C1", "stamp": "17.5"}')`)
 	}
+	if version >= 11 {
+		body := `{"id":1,"kind":"leave","instead":"ana","from":"2026-11-29T03:15:00Z","to":"2036-11-29T03:15:00Z","reason":"away","author":"ana","made_at":"2026-11-29T03:15:00Z"}`
+		exec(`INSERT INTO duty_change (until_at, body, prev, hash) VALUES (?, ?, '', ?)`, unix(goldenTime().AddDate(10, 0, 0)), body, watchbill.ChainDutyChange("", []byte(body)))
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)

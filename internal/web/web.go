@@ -101,6 +101,8 @@ type Options struct {
 	Heartbeats   Heartbeats
 	Alarm        Alarm
 	Why          Why
+	Oncall       Oncall
+	DutyChanges  DutyChanges
 	Explain      func(ctx context.Context, q ExplainRequest) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context, who Actor) error
@@ -192,7 +194,7 @@ func (s *Server) Routes() []Route {
 		s.serviceRoutes(read),
 		s.heartbeatRoutes(read),
 		s.silenceRoutes(read, mute),
-		s.whyRoutes(read),
+		s.oncallRoutes(read, raise.person()), s.whyRoutes(read),
 		s.queryRoutes(read),
 		s.hookRoutes(),
 		s.actRoutes(),
