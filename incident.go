@@ -104,6 +104,7 @@ const (
 	EventReopened     EventKind = "reopened"
 	EventClosed       EventKind = "closed"
 	EventQueued       EventKind = "queued"
+	EventChange       EventKind = "change"
 )
 
 // Event is one entry of an incident's timeline. Events are hash-chained per

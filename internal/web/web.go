@@ -243,7 +243,7 @@ func (s *Server) admit(c *call, need Need) error {
 	if need.Activity == "" {
 		return nil
 	}
-	if p := m.May(id.Person, need.Activity, watchbill.Place{}); !p.OK {
+	if p := m.May(id.Person, need.Activity, watchbill.Place{}, time.Now()); !p.OK {
 		return watchbill.Errorf(watchbill.CodeDenied, "the matrix decides; see matrix: in the configuration", "%s", p.Reason)
 	}
 	return nil
