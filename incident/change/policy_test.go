@@ -25,7 +25,7 @@ func TestLooser(t *testing.T) {
 		"skill from deployment to none":               func(c *change.Config) { c.Skill = "none" },
 		"dan is a developer no more":                  func(c *change.Config) { c.People[4].Developer = false },
 		"ana-admin is the same person as ana no more": func(c *change.Config) { c.People[1].SameAs = "" },
-		"change-production: support from on-request to yes": func(c *change.Config) {
+		"change-production: support from on-request to first": func(c *change.Config) {
 			c.Matrix.Marks[watchbill.ActivityChangeProduction]["support"] = watchbill.First
 		},
 		"deploy-platform: manager from no to on-request": func(c *change.Config) {

@@ -113,6 +113,10 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 8 {
 		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
 	}
+	if version >= 12 {
+		exec(`INSERT INTO change_record (id, state, service, environment, incident, updated_at, due_at, seq, head, body)
+			VALUES (1, 'requested', 'checkout', 'prod', 1, ?, 0, 0, '', '{"id": 1, "state": "requested", "requester": "carla"}')`, unix(goldenTime()))
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -201,6 +205,9 @@ func checkGolden(t *testing.T, path string, version int64) {
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)
 		require.Equal(t, version >= 8, found && keyed.Name() == "CheckoutErrors")
+		changes, cerr := tx.Changes(ChangeQuery{Limit: 5})
+		require.NoError(t, cerr)
+		require.Equal(t, version >= 12, len(changes) == 1 && changes[0].Requester == "carla")
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {
