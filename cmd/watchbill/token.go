@@ -121,16 +121,16 @@ func (a *app) audit() *cobra.Command {
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(&cobra.Command{
-		Use: "verify", Short: "Check the hash chain of every incident's events", Args: args(cobra.NoArgs),
-		Long: "Check that no event of any incident was altered, removed or reordered since it was written. It reads\n" +
+		Use: "verify", Short: "Check the hash chain of every incident's and change's events", Args: args(cobra.NoArgs),
+		Long: "Check that no event of any incident or change was altered, removed or reordered since it was written. It reads\n" +
 			"the store that --config names; the daemon may run meanwhile. Exits 1 when a chain is broken.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := a.load()
 			if err != nil {
 				return err
 			}
-			result, err := daemon.Audit(c.Context(), cfg, func(id watchbill.IncidentID, err error) {
-				fmt.Fprintf(a.stderr, "%s: %v\n", id, err)
+			result, err := daemon.Audit(c.Context(), cfg, func(of fmt.Stringer, err error) {
+				fmt.Fprintf(a.stderr, "%s: %v\n", of, err)
 			})
 			if err != nil {
 				return err

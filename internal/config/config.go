@@ -19,6 +19,7 @@ import (
 	"watchbill/collector/heartbeat"
 	"watchbill/escalation"
 	"watchbill/incident"
+	"watchbill/incident/change"
 	"watchbill/intake"
 	"watchbill/internal/auth"
 	"watchbill/internal/notify"
@@ -64,6 +65,7 @@ type Config struct {
 	Router     router.Config
 	Escalation escalation.Config
 	Incident   incident.Config
+	Changes    change.Config
 	Runbooks   runbooks.Config
 	Notify     notify.Config
 	Auth       auth.Config
@@ -214,6 +216,7 @@ func (b *builder) build() {
 	b.mail()
 	b.foreignRules()
 	b.watch()
+	b.changes()
 	b.assemble()
 	b.orphans()
 }

@@ -36,6 +36,7 @@ type sections struct {
 	Severities   table[text]        `yaml:"severities"`
 	Rosters      []rosterEntry      `yaml:"rosters"`
 	Incidents    incidentsSection   `yaml:"incidents"`
+	Changes      changesSection     `yaml:"changes"`
 	Escalation   escalationSection  `yaml:"escalation"`
 	Receivers    raw                `yaml:"receivers"`
 	InhibitRules raw                `yaml:"inhibit_rules"`
@@ -136,6 +137,8 @@ type personEntry struct {
 	Contact   []contactEntry `yaml:"contact"`
 	Deputy    text           `yaml:"deputy"`
 	Developer toggle         `yaml:"developer"`
+	SameAs    text           `yaml:"same_as"`
+	Grants    []grantEntry   `yaml:"grants"`
 }
 
 type contactEntry struct {

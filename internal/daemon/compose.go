@@ -9,6 +9,7 @@ import (
 	"watchbill"
 	"watchbill/escalation"
 	"watchbill/incident"
+	"watchbill/incident/change"
 	"watchbill/intake"
 	"watchbill/internal/notify"
 	"watchbill/router"
@@ -25,6 +26,7 @@ type rooms struct {
 	externalURL string
 	router      *router.Router
 	life        *incident.Life
+	changes     *change.Control
 	planner     *escalation.Planner
 	runbooks    *runbooks.Library
 	notifier    *notify.Notifier

@@ -119,6 +119,7 @@ func build(cfg *config.Config, o Options) (*rooms, error) {
 	if r.planner, err = escalation.New(cfg.Escalation); err != nil {
 		return nil, fmt.Errorf("set up escalation: %w", err)
 	}
+	r.control(cfg.Changes)
 	if r.runbooks, _, err = runbooks.New(cfg.Runbooks); err != nil {
 		return nil, fmt.Errorf("read runbooks: %w", err)
 	}
@@ -160,6 +161,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
+	if err = d.keepRules(ctx, cfg, r); err != nil {
+		return nil, err
+	}
 	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
@@ -231,6 +235,8 @@ func (d *Daemon) web() *web.Server {
 		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
 		AlertHistory: board{flow: d.flow},
 		Hold:         d.flow,
+		Changes:      d.flow,
+		Ledger:       d.flow,
 		Services:     services{d},
 		Alarm:        d.watch.alarm,
 		Why:          d.flow,
@@ -337,7 +343,7 @@ func (d *Daemon) close() error {
 func (d *Daemon) Reload(ctx context.Context) error {
 	d.reload.Lock()
 	defer d.reload.Unlock()
-	err := d.replace()
+	err := d.replace(ctx)
 	d.watch.reloaded(err)
 	if err != nil {
 		d.stats.reloaded.Set(0)
@@ -350,7 +356,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	return nil
 }
 
-func (d *Daemon) replace() error {
+func (d *Daemon) replace(ctx context.Context) error {
 	cfg, err := d.o.Load()
 	if err != nil {
 		return err
@@ -368,6 +374,9 @@ func (d *Daemon) replace() error {
 		if changed {
 			d.o.Logger.Warn("a reload does not change this; it takes effect at the next start", "key", key)
 		}
+	}
+	if err := d.loosen(ctx, cfg); err != nil {
+		return err
 	}
 	if err := d.collector.Reload(selfMonitored(cfg)); err != nil { // checks all of it before it changes anything
 		return err

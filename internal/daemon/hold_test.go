@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,7 +91,7 @@ func TestARestoredStorePagesNobodyByItself(t *testing.T) {
 // verifies checks every chain of events.
 func verifies(t *testing.T, s *scene) {
 	t.Helper()
-	result, err := daemon.Audit(t.Context(), s.config(), func(id watchbill.IncidentID, err error) { t.Errorf("%s: %v", id, err) })
+	result, err := daemon.Audit(t.Context(), s.config(), func(of fmt.Stringer, err error) { t.Errorf("%s: %v", of, err) })
 	require.NoError(t, err)
 	require.Zero(t, result.Broken)
 }

@@ -34,8 +34,8 @@ func (d *Daemon) housekeeping() (stop func() error, err error) {
 }
 
 func (d *Daemon) verifyChains(ctx context.Context) {
-	broken, err := verifyChains(ctx, d.store, func(id watchbill.IncidentID, err error) {
-		d.o.Logger.ErrorContext(ctx, "the event chain of an incident does not verify", "incident", id.String(), "err", err)
+	broken, err := verifyChains(ctx, d.store, func(of fmt.Stringer, err error) {
+		d.o.Logger.ErrorContext(ctx, "an event chain does not verify", "of", of.String(), "err", err)
 	})
 	if err != nil {
 		d.o.Logger.ErrorContext(ctx, "cannot verify event chains", "err", err)
@@ -51,7 +51,7 @@ func (d *Daemon) countStale(context.Context) {
 
 // Audit checks the event chains in the store of a configuration, and calls
 // report for each that is broken. The daemon may run meanwhile.
-func Audit(ctx context.Context, cfg *config.Config, report func(watchbill.IncidentID, error)) (AuditResult, error) {
+func Audit(ctx context.Context, cfg *config.Config, report func(fmt.Stringer, error)) (AuditResult, error) {
 	if _, err := os.Stat(cfg.Store); err != nil {
 		return AuditResult{}, watchbill.Errorf(watchbill.CodeNotFound, "check --config, and store: in it", "there is no store to verify: %v", err)
 	}
@@ -73,9 +73,9 @@ type AuditResult struct {
 	Broken    int `json:"broken"`
 }
 
-// verifyChains checks the event chain of every incident and calls report for
+// verifyChains checks the event chain of every incident and change and calls report for
 // each that is broken.
-func verifyChains(ctx context.Context, s *store.Store, report func(watchbill.IncidentID, error)) (AuditResult, error) {
+func verifyChains(ctx context.Context, s *store.Store, report func(fmt.Stringer, error)) (AuditResult, error) {
 	var a AuditResult
 	err := s.View(ctx, func(tx *store.Tx) error {
 		err := tx.Chains(func(id watchbill.IncidentID, head string, events []watchbill.Event) error {
@@ -90,10 +90,19 @@ func verifyChains(ctx context.Context, s *store.Store, report func(watchbill.Inc
 		if err != nil {
 			return err
 		}
-		return tx.VerifyCheckpoints(func(id watchbill.IncidentID, err error) {
+		err = tx.VerifyCheckpoints(func(id watchbill.IncidentID, err error) {
 			a.Broken++
 			report(id, err)
 		})
+		if err != nil {
+			return err
+		}
+		n, err := tx.VerifyChanges(func(id watchbill.ChangeID, err error) {
+			a.Broken++
+			report(id, err)
+		})
+		a.Events += n
+		return err
 	})
 	return a, err
 }

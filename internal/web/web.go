@@ -89,6 +89,8 @@ type Options struct {
 	Alertmanager Alertmanager
 	AlertHistory AlertHistory
 	Hold         Hold
+	Changes      Changes
+	Ledger       ChangeLedger
 	Services     Services
 	Heartbeats   Heartbeats
 	Alarm        Alarm
@@ -178,7 +180,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes())
+	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.changeRoutes(read))
 }
 
 func (n Need) person() Need {

@@ -274,6 +274,8 @@ func setUp(t testing.TB) *world {
 		Alertmanager: w,
 		AlertHistory: w,
 		Hold:         w,
+		Changes:      w,
+		Ledger:       w,
 		Services:     w,
 		Heartbeats:   w,
 		Hook:         w.hook,
@@ -324,7 +326,7 @@ func problem(t testing.TB, rec *httptest.ResponseRecorder) (code watchbill.Code,
 }
 
 func target(r web.Route) string {
-	return strings.NewReplacer("{key}", "k", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
+	return strings.NewReplacer("{change}", "CHG-1", "{key}", "k", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
 }
 
 // Who gets past the door of each route. Everybody else is answered 401 without
@@ -407,6 +409,15 @@ func TestPermissions(t *testing.T) {
 		"GET /api/ops/v1/services/{name}/gate":     readers,
 		"POST /api/ops/v1/services/{name}/signals": "machine:signals " + marked,
 		"GET /api/v1/status/buildinfo":             readers,
+
+		"GET /api/ops/v1/changes":                 readers,
+		"POST /api/ops/v1/changes":                people, // who may is for change control to say
+		"GET /api/ops/v1/changes/{change}":        readers,
+		"GET /api/ops/v1/changes/{change}/permit": readers,
+		"GET /api/ops/v1/reports/changes":         readers,
+	}
+	for _, verb := range strings.Fields("edit approve reject perform witness done fail rollback break-glass review") {
+		want["POST /api/ops/v1/changes/{change}/"+verb] = people
 	}
 	for _, r := range setUp(t).server.Routes() {
 		name := r.Method + " " + r.Path
