@@ -367,12 +367,13 @@ func (k *Control) approve(now time.Time, e *Effect, who Actor, a Act) error {
 	case len(a.Hash) < MinHash:
 		return watchbill.Invalidf("read it with: watchbill change show "+c.ID.String(),
 			"hash: name at least the first %d digits of the hash of what you approve", MinHash)
-	case !strings.HasPrefix(c.Hash, strings.ToLower(a.Hash)):
-		return refuse(watchbill.CodeConflict, RuleHash, "read it again with: watchbill change show "+c.ID.String(),
-			"%s is not what you read: its hash is %s, not %s", c.ID, Short(c.Hash), a.Hash)
 	}
 	if no := k.may(approving, *c, who.Person, now); no != nil {
 		return k.refused(no, approving, *c, now)
+	}
+	if !strings.HasPrefix(c.Hash, strings.ToLower(a.Hash)) {
+		return refuse(watchbill.CodeConflict, RuleHash, "read it again with: watchbill change show "+c.ID.String(),
+			"%s is not what you read: its hash is %s, not %s", c.ID, Short(c.Hash), a.Hash)
 	}
 	for _, b := range k.valid(*c, now) {
 		if b.Person == who.Person {
