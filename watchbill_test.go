@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -229,4 +230,35 @@ func TestVerifyChainFindsTampering(t *testing.T) {
 		_, fresh := chain(5)
 		require.Error(t, watchbill.VerifyChain(f(fresh), inc.Head), name)
 	}
+}
+
+// Decisions agree when nothing differs but which alert it is, when, and what came
+// of it: a field that is added has to be compared.
+func TestDecisionsAgree(t *testing.T) {
+	t.Parallel()
+	whole := watchbill.Decision{
+		Alert: "a", At: time.Unix(1, 0), Ruling: watchbill.RulingOpened, Incident: 1, Labels: watchbill.Labels{"a": "b"},
+		Service: "s", Environment: "e", Activity: "x", ActivityWhy: "y", Roles: []watchbill.RoleID{"r"}, Severity: watchbill.Sev2, SeverityWhy: "z", Group: "g",
+		Mutes: []watchbill.Weighed{{Kind: "k", Why: "w", Line: "l", Until: time.Unix(2, 0)}}, Spared: []watchbill.Weighed{{Kind: "k"}},
+	}
+	require.True(t, whole.Agrees(whole))
+	exempt := []string{"Alert", "At", "Ruling", "Incident", "Labels", "As"}
+	typ := reflect.TypeFor[watchbill.Decision]()
+	for i := range typ.NumField() {
+		other := whole
+		reflect.ValueOf(&other).Elem().Field(i).SetZero()
+		require.Equal(t, slices.Contains(exempt, typ.Field(i).Name), whole.Agrees(other), typ.Field(i).Name)
+	}
+	for i := range reflect.TypeFor[watchbill.Weighed]().NumField() {
+		other := whole
+		other.Mutes = slices.Clone(whole.Mutes)
+		reflect.ValueOf(&other.Mutes[0]).Elem().Field(i).SetZero()
+		require.False(t, whole.Agrees(other), "mute field %d", i)
+	}
+	short := watchbill.Decision{Alert: "b", At: time.Unix(3, 0), Ruling: watchbill.RulingJoined, Incident: 1, As: 1}
+	got := short.In(whole)
+	require.True(t, got.Agrees(whole))
+	require.Equal(t, watchbill.Fingerprint("b"), got.Alert)
+	require.Equal(t, watchbill.RulingJoined, got.Ruling)
+	require.Zero(t, got.As)
 }

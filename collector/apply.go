@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	config_util "github.com/prometheus/common/config"
@@ -163,6 +164,18 @@ func (p prepared) window() time.Duration {
 	return WriteWindow
 }
 
+// lookingUp is held while a scrape manager looks up the name of this host, as it
+// does with every configuration. The resolver has those who ask for the same name
+// at once share one answer, and testing/synctest ends a process in which two
+// bubbles share anything. A process has one collector, or it is a test.
+var lookingUp sync.Mutex
+
+func (c *Collector) scrapeWith(cfg *config.Config) error {
+	lookingUp.Lock()
+	defer lookingUp.Unlock()
+	return c.scrape.ApplyConfig(cfg)
+}
+
 // apply makes a checked configuration the running one.
 func (c *Collector) apply(p prepared) error {
 	retention := config.TSDBRetentionConfig{Time: model.Duration(p.retention)}
@@ -170,7 +183,7 @@ func (c *Collector) apply(p prepared) error {
 	if err := c.db.ApplyConfig(p.prom); err != nil {
 		return fmt.Errorf("apply retention: %w", err)
 	}
-	if err := c.scrape.ApplyConfig(p.prom); err != nil {
+	if err := c.scrapeWith(p.prom); err != nil {
 		return fmt.Errorf("apply scrape_configs: %w", err)
 	}
 	if err := c.discovery.ApplyConfig(p.discovery); err != nil {

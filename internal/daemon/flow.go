@@ -286,12 +286,17 @@ func (w *work) begun(row store.AlertRow, v router.Verdict) error {
 	if e.Page && row.Muted != "" {
 		e.Incident.PageReason += "; until now " + row.Muted
 	}
-	if err := carry(&e, w.traced(row.Alert, v, ruling)); err != nil {
+	p, err := w.carryDecision(&e, w.traced(row, v, ruling))
+	if err != nil {
 		return err
 	}
 	row.Muted, row.Due = "", row.EndsAt
 	row.Mutes = muted(row.Mutes, v.MuteReason(), w.now)
-	return w.apply(e, &row, nil)
+	if err := w.apply(e, &row, nil); err != nil {
+		return err
+	}
+	w.setPrecedent(row.Incident, p)
+	return nil
 }
 
 // attaches reports whether a muted alert joins the incident of its group. What is

@@ -18,18 +18,31 @@ const maxKnown = 20_000
 // callback of the same transaction.
 type known struct {
 	mu sync.Mutex
-	m  map[store.Version]watchbill.Incident
+	m  map[store.Version]entry
 }
 
-func (k *known) get(v store.Version) (watchbill.Incident, bool) {
+// entry is an incident with the last decision that its events hold whole.
+type entry struct {
+	watchbill.Incident
+	last precedent
+}
+
+// precedent is a decision, and the number of the event that holds it; 0: none is
+// remembered.
+type precedent struct {
+	whole watchbill.Decision
+	seq   int64
+}
+
+func (k *known) get(v store.Version) (entry, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	inc, ok := k.m[v]
-	return inc, ok
+	e, ok := k.m[v]
+	return e, ok
 }
 
 // put keeps an incident in place of the version that it had before.
-func (k *known) put(before store.Version, inc watchbill.Incident) {
+func (k *known) put(before store.Version, inc entry) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.m, before)
@@ -37,7 +50,7 @@ func (k *known) put(before store.Version, inc watchbill.Incident) {
 		return
 	}
 	if k.m == nil || len(k.m) >= maxKnown {
-		k.m = map[store.Version]watchbill.Incident{}
+		k.m = map[store.Version]entry{}
 	}
-	k.m[store.VersionOf(inc)] = inc
+	k.m[store.VersionOf(inc.Incident)] = inc
 }

@@ -9,26 +9,28 @@ import (
 // which join one incident read and write its row once. Events are written as
 // they happen; the rows follow at the end of the callback.
 type ledger struct {
-	byID  map[watchbill.IncidentID]*watchbill.Incident
+	byID  map[watchbill.IncidentID]*entry
 	byKey map[string]watchbill.IncidentID // newest of the key; 0: none
 	dirty []watchbill.IncidentID
 	read  map[watchbill.IncidentID]store.Version // as the store had it
 }
 
 func newLedger() ledger {
-	return ledger{byID: map[watchbill.IncidentID]*watchbill.Incident{}, byKey: map[string]watchbill.IncidentID{}, read: map[watchbill.IncidentID]store.Version{}}
+	return ledger{byID: map[watchbill.IncidentID]*entry{}, byKey: map[string]watchbill.IncidentID{}, read: map[watchbill.IncidentID]store.Version{}}
 }
 
 // incident returns an incident as this callback left it.
 func (w *work) incident(id watchbill.IncidentID) (watchbill.Incident, error) {
-	if inc, ok := w.ledger.byID[id]; ok {
-		return *inc, nil
+	if kept, ok := w.ledger.byID[id]; ok {
+		return kept.Incident, nil
 	}
 	inc, err := w.tx.Incident(id)
 	if err != nil {
 		return inc, err
 	}
-	w.ledger.byID[id], w.ledger.read[id] = &inc, store.VersionOf(inc)
+	v := store.VersionOf(inc)
+	kept, _ := w.known.get(v)
+	w.ledger.byID[id], w.ledger.read[id] = &entry{inc, kept.last}, v
 	return inc, nil
 }
 
@@ -51,8 +53,8 @@ func (w *work) newest(key string) (watchbill.Incident, bool, error) {
 		return watchbill.Incident{}, false, nil
 	}
 	if _, here := w.ledger.byID[v.ID]; !here {
-		if inc, ok := w.known.get(v); ok {
-			w.ledger.byID[v.ID], w.ledger.read[v.ID] = &inc, v
+		if kept, ok := w.known.get(v); ok {
+			w.ledger.byID[v.ID], w.ledger.read[v.ID] = &kept, v
 		}
 	}
 	inc, err := w.incident(v.ID)
@@ -74,12 +76,28 @@ func (w *work) save(inc *watchbill.Incident, events ...watchbill.Event) error {
 	}
 	kept := w.ledger.byID[inc.ID]
 	if kept == nil {
-		kept = &watchbill.Incident{}
+		kept = &entry{}
 		w.ledger.byID[inc.ID] = kept
 	}
-	*kept = *inc
+	kept.Incident = *inc
 	w.ledger.byKey[inc.Key] = inc.ID
 	return nil
+}
+
+// precedent returns the last decision that an incident's events hold whole, if it
+// is remembered.
+func (w *work) precedent(id watchbill.IncidentID) precedent {
+	if kept := w.ledger.byID[id]; kept != nil {
+		return kept.last
+	}
+	return precedent{}
+}
+
+// setPrecedent remembers it.
+func (w *work) setPrecedent(id watchbill.IncidentID, p precedent) {
+	if kept := w.ledger.byID[id]; kept != nil {
+		kept.last = p
+	}
 }
 
 // flush writes the rows of the incidents that changed.
@@ -90,7 +108,7 @@ func (w *work) flush() error {
 			continue
 		}
 		written[id] = true
-		if err := w.tx.PutIncident(w.ledger.byID[id]); err != nil {
+		if err := w.tx.PutIncident(&w.ledger.byID[id].Incident); err != nil {
 			return err
 		}
 	}

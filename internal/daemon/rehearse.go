@@ -233,6 +233,8 @@ type RecordedIncident struct {
 	watchbill.Incident
 	Events []watchbill.Event
 	Alerts map[watchbill.Fingerprint]watchbill.Alert
+
+	decisions map[int64]watchbill.Decision // by the event that carries them
 }
 
 // maxRecorded bounds the incidents of a record.
@@ -301,14 +303,10 @@ func recordOf(tx *store.Tx, since, until time.Time) (rec Record, err error) {
 		if x.Events, err = tx.Events(inc.ID); err != nil {
 			return rec, err
 		}
-		for _, e := range x.Events {
-			d, ok, err := store.DecisionIn(e)
-			if err != nil || !ok {
-				if err != nil {
-					return rec, err
-				}
-				continue
-			}
+		if x.decisions, err = store.Decisions(x.Events); err != nil {
+			return rec, err
+		}
+		for _, d := range x.decisions {
 			row, found, err := tx.Alert(d.Alert)
 			if err != nil {
 				return rec, err
@@ -326,7 +324,7 @@ func recordOf(tx *store.Tx, since, until time.Time) (rec Record, err error) {
 }
 
 // Decision returns the decision that an event carries.
-func (RecordedIncident) Decision(e watchbill.Event) (watchbill.Decision, bool) {
-	d, ok, err := store.DecisionIn(e)
-	return d, ok && err == nil
+func (r RecordedIncident) Decision(e watchbill.Event) (watchbill.Decision, bool) {
+	d, ok := r.decisions[e.Seq]
+	return d, ok
 }

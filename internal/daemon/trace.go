@@ -37,9 +37,9 @@ func (r *rooms) weighed(mutes []router.Mute) []watchbill.Weighed {
 }
 
 // traced is the trace of a verdict.
-func (r *rooms) traced(a watchbill.Alert, v router.Verdict, ruling watchbill.Ruling) watchbill.Decision {
+func (r *rooms) traced(row store.AlertRow, v router.Verdict, ruling watchbill.Ruling) watchbill.Decision {
 	return watchbill.Decision{
-		Alert: a.Fingerprint(), Ruling: ruling, Service: v.Service, Environment: v.Environment,
+		Alert: row.Fingerprint(), Ruling: ruling, Service: v.Service, Environment: v.Environment,
 		Activity: v.Activity, ActivityWhy: v.ActivityReason, Roles: v.Roles,
 		Severity: v.Severity, SeverityWhy: v.SeverityReason, Group: v.Key,
 		Mutes: r.weighed(v.Mutes), Spared: r.weighed(v.Spared),
@@ -59,13 +59,22 @@ func carry(e *incident.Effect, value any) error {
 	return nil
 }
 
+// carryDecision puts the decision about an alert into the first event of an effect:
+// whole, or as the number of the event of this incident with the same reasons.
+func (w *work) carryDecision(e *incident.Effect, d watchbill.Decision) (precedent, error) {
+	if old := w.precedent(e.Incident.ID); old.seq != 0 && d.Agrees(old.whole) {
+		return old, carry(e, watchbill.Decision{Alert: d.Alert, Ruling: d.Ruling, As: old.seq})
+	}
+	return precedent{whole: d, seq: e.Incident.Seq + 1}, carry(e, d)
+}
+
 // traceMuted keeps the decision about an alert that opens no incident, unless
 // the same was decided about it before.
 func (w *work) traceMuted(row store.AlertRow, v router.Verdict) error {
 	if row.Muted == v.MuteReason() {
 		return nil
 	}
-	d := w.traced(row.Alert, v, watchbill.RulingMuted)
+	d := w.traced(row, v, watchbill.RulingMuted)
 	d.At, d.Labels = w.now, row.Labels
 	return w.tx.PutDecision(d)
 }

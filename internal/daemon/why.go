@@ -57,12 +57,12 @@ func (f *flow) WhyIncident(ctx context.Context, id watchbill.IncidentID, person 
 
 // account sorts an incident's events into decisions and what it did about people.
 func account(tx *store.Tx, events []watchbill.Event, v *web.IncidentWhy) error {
+	decisions, err := store.Decisions(events)
+	if err != nil {
+		return err
+	}
 	for _, e := range events {
-		d, ok, err := store.DecisionIn(e)
-		if err != nil {
-			return err
-		}
-		if ok {
+		if d, ok := decisions[e.Seq]; ok {
 			row, _, err := tx.Alert(d.Alert)
 			if err != nil {
 				return err

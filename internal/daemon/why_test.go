@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"encoding/json"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,6 +116,63 @@ func TestWhy(t *testing.T) {
 		require.NoError(t, watchbill.VerifyChain(show(t, ana, id).Timeline, show(t, ana, id).Incident.Head))
 		_, err = ana.WhyIncident(ctx, 99, "")
 		require.ErrorContains(t, err, "there is no incident INC-99")
+	})
+}
+
+// Alerts that join an incident for the reasons of an earlier one are stored with
+// the number of its event, and each is told whole, also after a restart.
+func TestWhyOfManyThatJoin(t *testing.T) {
+	t.Parallel()
+	pipenet.Warm(t.Context())
+	synctest.Test(t, func(t *testing.T) {
+		until(time.Date(2026, 12, 1, 10, 0, 0, 0, time.UTC))
+		w := testkit.New(t, t.TempDir())
+		w.Write("watchbill.yaml", whyConfig)
+		w.Host("push.test", &testkit.Receiver{})
+		w.Start()
+		defer func() { w.Stop() }()
+		labels := func(host, severity string) watchbill.Labels {
+			return watchbill.Labels{"alertname": "Slow", "service": "db", "instance": host, "severity": severity}
+		}
+		fire := func(host, severity string) {
+			require.NoError(t, w.As("ana").PostAlerts(t.Context(), []watchbill.Alert{{Labels: labels(host, severity), EndsAt: time.Now().Add(20 * time.Hour)}}))
+			synctest.Wait()
+		}
+		fire("a", "critical")
+		fire("b", "critical")
+		fire("c", "warning") // other reasons
+		fire("d", "warning")
+		fire("e", "critical")
+		w.Stop()
+		w.Start()
+		fire("f", "critical")
+		fire("g", "critical")
+
+		v, err := w.As("ana").WhyIncident(t.Context(), 1, "")
+		require.NoError(t, err)
+		require.Len(t, v.Decisions, 7)
+		for i, host := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+			d := v.Decisions[i]
+			severity := map[bool]string{true: "warning", false: "critical"}[host == "c" || host == "d"]
+			require.Equal(t, host, d.Of["instance"])
+			require.Contains(t, d.SeverityWhy, severity, host)
+			require.Equal(t, []watchbill.RoleID{"support"}, d.Roles, host)
+			require.Equal(t, map[bool]watchbill.Ruling{true: watchbill.RulingOpened, false: watchbill.RulingJoined}[i == 0], d.Ruling)
+			all, err := w.As("ana").WhyAlerts(t.Context(), labels(host, severity))
+			require.NoError(t, err)
+			require.Equal(t, []watchbill.Decision{d.Decision}, all[0].Decisions)
+		}
+		var as []int64
+		for _, e := range show(t, w.As("ana"), 1).Timeline {
+			if e.Kind == watchbill.EventOpened || e.Kind == watchbill.EventAlertJoined {
+				var d watchbill.Decision
+				require.NoError(t, json.Unmarshal(e.Data, &d))
+				as = append(as, d.As)
+			}
+		}
+		require.Equal(t, []int64{0, 1, 0, as[3], 0, 0, as[6]}, as)
+		require.NotZero(t, as[3])
+		require.NotZero(t, as[6])
 	})
 }
 

@@ -35,7 +35,7 @@ func crashMatrix(t *testing.T) {
 	died := 0
 	for point := range points {
 		calls := writes[point%len(writes)]
-		n := 1 + random.IntN(size(40, 60, 60))
+		n := 1 + random.IntN(size(40, 240, 240)) // a life of a second to four: enough pages that a share of them means something
 		if point%4 == 0 && !control {
 			n = 1 + random.IntN(12) // while it starts, with the very first migration among them
 		}

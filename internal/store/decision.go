@@ -38,35 +38,48 @@ func (t *Tx) DecisionsOf(id watchbill.IncidentID, fp watchbill.Fingerprint) ([]w
 	if err != nil {
 		return nil, err
 	}
+	byEvent, err := Decisions(events)
+	if err != nil {
+		return nil, err
+	}
 	var all []watchbill.Decision
 	for _, e := range events {
-		d, ok, err := DecisionIn(e)
-		if err != nil {
-			return nil, err
-		}
-		if ok && (fp == "" || d.Alert == fp) {
+		if d, ok := byEvent[e.Seq]; ok && (fp == "" || d.Alert == fp) {
 			all = append(all, d)
 		}
 	}
 	return all, nil
 }
 
-// DecisionIn returns the decision that an event carries, with the event's time
-// and incident. Events from before decisions were kept carry none.
-func DecisionIn(e watchbill.Event) (d watchbill.Decision, ok bool, err error) {
-	switch e.Kind { //nolint:exhaustive // the others carry something else, or nothing
-	case watchbill.EventOpened, watchbill.EventAlertJoined, watchbill.EventReopened, watchbill.EventAlertEnded:
-	default:
-		return d, false, nil
+// Decisions returns the decisions that the events of one incident carry, by the
+// number of the event and with its time and incident. Events from before decisions
+// were kept carry none.
+func Decisions(events []watchbill.Event) (map[int64]watchbill.Decision, error) {
+	all := map[int64]watchbill.Decision{}
+	for _, e := range events {
+		switch e.Kind { //nolint:exhaustive // the others carry something else, or nothing
+		case watchbill.EventOpened, watchbill.EventAlertJoined, watchbill.EventReopened, watchbill.EventAlertEnded:
+		default:
+			continue
+		}
+		if len(e.Data) == 0 {
+			continue
+		}
+		var d watchbill.Decision
+		if err := json.Unmarshal(e.Data, &d); err != nil {
+			return nil, fmt.Errorf("read the decision in event %d of %s: %w", e.Seq, e.Incident, err)
+		}
+		d.At, d.Incident = e.At, e.Incident
+		if d.As != 0 {
+			whole, ok := all[d.As]
+			if !ok {
+				return nil, fmt.Errorf("the decision in event %d of %s is that of event %d, which has none", e.Seq, e.Incident, d.As)
+			}
+			d = d.In(whole)
+		}
+		all[e.Seq] = d
 	}
-	if len(e.Data) == 0 {
-		return d, false, nil
-	}
-	if err := json.Unmarshal(e.Data, &d); err != nil {
-		return d, false, fmt.Errorf("read the decision in event %d of %s: %w", e.Seq, e.Incident, err)
-	}
-	d.At, d.Incident = e.At, e.Incident
-	return d, true, nil
+	return all, nil
 }
 
 // AlertsNamed returns alerts whose labels hold all of these, firing ones before
