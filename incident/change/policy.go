@@ -178,10 +178,10 @@ func marksLooser(now, than map[watchbill.ActivityID]map[string]string) []string 
 	var out []string
 	for _, a := range guarded() {
 		for _, r := range slices.Sorted(maps.Keys(now[a])) {
-			is, _ := watchbill.ParseMark(now[a][r]) //nolint:errcheck // a mark's own text
+			is, _ := watchbill.ParseMark(now[a][r]) // a mark's own text
 			was := watchbill.NotMarked
 			if text, ok := than[a][r]; ok {
-				was, _ = watchbill.ParseMark(text) //nolint:errcheck // likewise
+				was, _ = watchbill.ParseMark(text)
 			}
 			if min(is, watchbill.Responsible) > min(was, watchbill.Responsible) {
 				out = append(out, fmt.Sprintf("%s: %s from %s to %s", a, r, was, is))

@@ -372,7 +372,7 @@ func (d *Daemon) replace(ctx context.Context) error {
 		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": cfg.Auth != d.fixed.Auth,
 	} {
 		if changed {
-			d.o.Logger.Warn("a reload does not change this; it takes effect at the next start", "key", key)
+			d.o.Logger.WarnContext(ctx, "a reload does not change this; it takes effect at the next start", "key", key)
 		}
 	}
 	if err := d.loosen(ctx, cfg); err != nil {

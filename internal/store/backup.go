@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"watchbill"
 )
 
@@ -133,9 +135,9 @@ func Verify(ctx context.Context, file string) (Copy, error) {
 // verify counts what there is and checks the record of it.
 func (c *Copy) verify(tx *Tx) error {
 	var broken error
-	report := func(id watchbill.IncidentID, err error) {
+	report := func(of fmt.Stringer, err error) {
 		if broken == nil {
-			broken = watchbill.Errorf(watchbill.CodeInvalid, "find out with `watchbill audit verify`, and use an older backup", "the record of %s does not verify: %v", id, err)
+			broken = watchbill.Errorf(watchbill.CodeInvalid, "find out with `watchbill audit verify`, and use an older backup", "the record of %s does not verify: %v", of, err)
 		}
 	}
 	err := tx.Chains(func(id watchbill.IncidentID, head string, events []watchbill.Event) error {
@@ -147,17 +149,26 @@ func (c *Copy) verify(tx *Tx) error {
 		return nil
 	})
 	if err == nil && c.Schema >= 2 { // the first schema knew no retention
-		err = tx.VerifyCheckpoints(report)
+		err = tx.VerifyCheckpoints(func(id watchbill.IncidentID, err error) { report(id, err) })
+	}
+	if err == nil && c.Schema >= 12 { // nor changes those before this one
+		var n int
+		n, err = tx.VerifyChanges(func(id watchbill.ChangeID, err error) { report(id, err) })
+		c.Events += n
 	}
 	return errors.Join(err, broken)
 }
 
 func newestSchema() int64 {
 	all, err := migrations.ReadDir("migrations")
-	if err != nil { // it is embedded
+	if err != nil || len(all) == 0 { // they are embedded
 		return 0
 	}
-	return int64(len(all))
+	version, err := goose.NumericComponent(all[len(all)-1].Name()) // they are listed by name
+	if err != nil {
+		return 0
+	}
+	return version
 }
 
 // Restore puts a backup in place as the store at path, with everything in it

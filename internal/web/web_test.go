@@ -416,7 +416,7 @@ func TestPermissions(t *testing.T) {
 		"GET /api/ops/v1/changes/{change}/permit": readers,
 		"GET /api/ops/v1/reports/changes":         readers,
 	}
-	for _, verb := range strings.Fields("edit approve reject perform witness done fail rollback break-glass review") {
+	for verb := range strings.FieldsSeq("edit approve reject perform witness done fail rollback break-glass review") {
 		want["POST /api/ops/v1/changes/{change}/"+verb] = people
 	}
 	for _, r := range setUp(t).server.Routes() {
