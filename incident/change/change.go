@@ -357,6 +357,18 @@ func (k *Control) void(now time.Time, c *watchbill.Change, why string) []string 
 	return names
 }
 
+// end ends the approvals whose time is over and names whose they were.
+func (k *Control) end(now time.Time, c *watchbill.Change) []string {
+	var names []string
+	for i := range c.Approvals {
+		if a := &c.Approvals[i]; a.Voided.IsZero() && !now.Before(a.Until) {
+			a.Voided, a.VoidWhy = now, "it ended by itself"
+			names = append(names, string(a.Person))
+		}
+	}
+	return names
+}
+
 func (k *Control) approve(now time.Time, e *Effect, who Actor, a Act) error {
 	c := &e.Change
 	switch {
@@ -446,7 +458,7 @@ func (k *Control) Due(now time.Time, c watchbill.Change) Effect {
 			Impact: "nobody performed it in its time", Action: "Edit it to ask anew",
 		})
 	case n.State == watchbill.ChangeApproved && len(k.valid(*n, now)) < k.Rule(n.Content.Environment).Approvals:
-		names := k.void(now, n, "it ended by itself")
+		names := k.end(now, n)
 		n.Performer, n.Witness = "", ""
 		e.self(now, "waits again: the approval of %s ended by itself", strings.Join(names, ", "))
 		k.wait(now, &e)

@@ -583,12 +583,13 @@ func (o *oracle) human(id watchbill.PersonID) watchbill.PersonID { return o.byID
 func (o *oracle) did(was, c watchbill.Change, who watchbill.PersonID, a change.Act, now time.Time) {
 	switch a.Verb { //nolint:exhaustive // the rest is looked at in check
 	case change.Edit:
-		o.authors = append(o.authors, who)
-		if was.Hash != c.Hash || was.State != c.State {
-			o.yes = nil
+		if was.Version != c.Version { // one that changes nothing is none
+			o.authors, o.yes = append(o.authors, who), nil
 		}
 	case change.Approve:
-		o.yes = append(o.yes, said{who, c.Content, now})
+		if len(c.Approvals) > len(was.Approvals) { // a repetition does not make it last longer
+			o.yes = append(o.yes, said{who, c.Content, now})
+		}
 	case change.Reject:
 		o.yes = nil
 	case change.BreakGlass:
