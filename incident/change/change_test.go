@@ -395,14 +395,15 @@ func TestWaitingRemindsAndEscalates(t *testing.T) {
 		require.False(t, d.now.IsZero())
 		e := d.k.Due(d.now, d.c)
 		require.NotEmpty(t, e.Events, "due and nothing done at %s: it would be due for ever", d.now)
-		line := d.now.Sub(t0()).String()
+		var line strings.Builder
+		line.WriteString(d.now.Sub(t0()).String())
 		for _, tell := range e.Tell {
-			line += " " + string(tell.To)
+			line.WriteString(" " + string(tell.To))
 			if tell.Urgent {
-				line += "!"
+				line.WriteString("!")
 			}
 		}
-		told = append(told, line)
+		told = append(told, line.String())
 		d.keep(e)
 	}
 	require.Equal(t, "30m0s ana-admin ben frank gus hal", told[0])
