@@ -105,6 +105,10 @@ const (
 	EventClosed       EventKind = "closed"
 	EventQueued       EventKind = "queued"
 	EventChange       EventKind = "change"
+
+	EventPageDelivered EventKind = "page_delivered" // as the provider says
+	EventPageOpened    EventKind = "page_opened"
+	EventCodeLocked    EventKind = "code_locked" // too many wrong codes
 )
 
 // Event is one entry of an incident's timeline. Events are hash-chained per

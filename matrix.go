@@ -306,7 +306,9 @@ type Person struct {
 	Location  string
 	TZ        string // IANA name; empty is UTC
 	Email     string
-	Contact   []Contact // in the order in which they are tried
+	Phone     string      // for text messages, like +34600111222
+	Contact   []Contact   // in the order in which they are tried
+	Quiet     *QuietHours // nil: none
 	Deputy    PersonID
 	Developer bool
 	// SameAs names the person of whom this is another account. Both count as one
@@ -365,6 +367,48 @@ func (p Person) Zone() *time.Location {
 type Contact struct {
 	Receiver string
 	After    time.Duration
+	// Severities are those for which it is used. Empty: all.
+	Severities []Severity
+	// Address is the person's own for the receiver. Empty: the one of the person.
+	Address string
+	// Own is set for what the person added themselves and confirmed.
+	Own bool
+}
+
+// For reports whether a severity uses the contact.
+func (c Contact) For(s Severity) bool {
+	return len(c.Severities) == 0 || slices.Contains(c.Severities, s)
+}
+
+// QuietHours are the hours of every day, on a person's own clock, in which sev3
+// waits. From may be later than To: they then cross midnight.
+type QuietHours struct {
+	From, To int // minutes of the day
+}
+
+// End returns when the quiet that holds at an instant ends, and the instant itself
+// if none does.
+func (q *QuietHours) End(at time.Time, zone *time.Location) time.Time {
+	if q == nil || q.From == q.To {
+		return at
+	}
+	local := at.In(zone)
+	minute := local.Hour()*60 + local.Minute()
+	within, day := minute >= q.From && minute < q.To, 0
+	if q.From > q.To {
+		within = minute >= q.From || minute < q.To
+		if minute >= q.From {
+			day = 1
+		}
+	}
+	if !within {
+		return at
+	}
+	end := time.Date(local.Year(), local.Month(), local.Day()+day, 0, q.To, 0, 0, zone)
+	if !end.After(at) { // the clocks were set back over the end
+		return at
+	}
+	return end.UTC()
 }
 
 // Duty is one person who is on duty for a role, with the reason.

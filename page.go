@@ -16,6 +16,16 @@ type Page struct {
 	Method     string      `json:"method"` // the receiver's name
 	Due        time.Time   `json:"due"`
 	Content    PageContent `json:"content"`
+	// Edit is the message that this one replaces where it stands. Nil: it is new.
+	Edit *SentMessage `json:"edit,omitempty"`
+}
+
+// SentMessage is a message of a chat that can be edited, as the chat names it.
+type SentMessage struct {
+	Page        int64  `json:"page"`        // the row of the page that it carried
+	Integration string `json:"integration"` // of the receiver: slack[0]
+	Channel     string `json:"channel"`
+	Stamp       string `json:"stamp"`
 }
 
 // Key is the idempotency key of the page: the same page has the same key in
@@ -71,9 +81,18 @@ type PageContent struct {
 	To      PersonID `json:"to"`
 	ToName  string   `json:"to_name"`
 	ToEmail string   `json:"to_email,omitempty"`
+	ToPhone string   `json:"to_phone,omitempty"` // empty: the person's
+
+	// Status says how it stands now, in a message that is edited in place.
+	Status string `json:"status,omitempty"`
 
 	// Labels are the alert's, for templates of the user's own.
 	Labels Labels `json:"labels,omitempty"`
+
+	// Code is what the reader types to act from the page, and ActURL where. They are
+	// worked out when the page is sent and stored nowhere.
+	Code   string `json:"-"`
+	ActURL string `json:"-"`
 }
 
 // Action is one thing the reader can do, and how.
@@ -99,9 +118,29 @@ type Outcome struct {
 	At       time.Time // when the attempt ended
 	// Result is one of the Result values.
 	Result Result
-	Detail string    // the error, or what the receiver said
-	Retry  time.Time // when to try again; zero: never
+	Detail string        // the error, or what the receiver said
+	Retry  time.Time     // when to try again; zero: never
+	Sent   []SentMessage // what can be edited later
 }
+
+// Receipt is something that is known about a page after it was accepted.
+type Receipt struct {
+	Page   int64
+	Kind   ReceiptKind
+	At     time.Time // the first time
+	Detail string
+}
+
+// ReceiptKind says what is known. The strings are stored and exported.
+type ReceiptKind string
+
+// The kinds of receipt. That a page was attempted and accepted is in its attempts.
+const (
+	ReceiptDelivered    ReceiptKind = "delivered"    // the provider says that it is on the device
+	ReceiptFailed       ReceiptKind = "failed"       // the provider says that it never got there
+	ReceiptOpened       ReceiptKind = "opened"       // its link was opened, by whomever
+	ReceiptAcknowledged ReceiptKind = "acknowledged" // its code was used to acknowledge
+)
 
 // Result says how an attempt to deliver ended. The strings are metric labels
 // and are stored.

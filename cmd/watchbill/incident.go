@@ -127,6 +127,9 @@ func (a *app) pages(pages []web.PageView) {
 	fmt.Fprintln(a.stdout, "\nPages")
 	for _, p := range pages {
 		fmt.Fprintf(a.stdout, "  %s  %-9s  attempts %d  due %s\n", p.Key, p.State, p.Attempts, p.Page.Due.UTC().Format(time.RFC3339))
+		if known := p.Known.Text(); known != "" {
+			fmt.Fprintf(a.stdout, "      %s\n", known)
+		}
 	}
 }
 

@@ -186,6 +186,7 @@ type builder struct {
 	activities []string
 	intervals  []string
 	receivers  []string // configured and built in
+	texting    []string // receivers of text messages
 	smtp       bool     // global.smtp_smarthost is set
 	smtpFrom   bool     // global.smtp_from is set
 
@@ -203,6 +204,7 @@ func (b *builder) build() {
 	b.general()
 	b.matrix()
 	b.alertmanager()
+	b.sms()
 	b.servicesSection()
 	b.peopleSection()
 	b.timing()

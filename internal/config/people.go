@@ -148,6 +148,7 @@ func (b *builder) person(e personEntry) {
 		p.Level[level.Key.v] = level.Value.v
 	}
 	p.SameAs, p.Grants = watchbill.PersonID(e.SameAs.v), b.grants(e)
+	p.Phone, p.Quiet = b.phone(e.Phone), b.quietHours(e.Quiet)
 	p.Contact = b.contacts(e)
 	b.cfg.People = append(b.cfg.People, p)
 }
@@ -172,11 +173,14 @@ func (b *builder) contacts(e personEntry) []watchbill.Contact {
 			b.problem(c.Receiver.n, "set global: {smtp_from: …}", "the built-in receiver email needs an address to send from")
 		case builtin && !e.Email.given():
 			b.problem(c.Receiver.n, "add email: NAME@example.com to "+e.Name.v, "%s has no e-mail address for the receiver email", e.Name.v)
+		case slices.Contains(b.texting, c.Receiver.v) && !e.Phone.given():
+			b.problem(c.Receiver.n, "add phone: +34600111222 to "+e.Name.v, "%s has no phone for the receiver %s", e.Name.v, c.Receiver.v)
 		case !b.anyReceiver && !b.known(c.Receiver, "receiver", b.receivers):
 			continue
 		}
-		out = append(out, watchbill.Contact{Receiver: c.Receiver.v, After: c.After.v})
+		out = append(out, watchbill.Contact{Receiver: c.Receiver.v, After: c.After.v, Severities: b.contactSeverities(c)})
 	}
+	b.everySeverity(e, out)
 	if len(out) > 0 || len(e.Contact) > 0 {
 		return out
 	}

@@ -39,6 +39,7 @@ type sections struct {
 	Changes      changesSection     `yaml:"changes"`
 	Escalation   escalationSection  `yaml:"escalation"`
 	Receivers    raw                `yaml:"receivers"`
+	SMS          []smsEntry         `yaml:"sms"`
 	InhibitRules raw                `yaml:"inhibit_rules"`
 	Intervals    raw                `yaml:"time_intervals"`
 	Maintenance  []maintenanceEntry `yaml:"maintenance"`
@@ -134,6 +135,8 @@ type personEntry struct {
 	Location  text           `yaml:"location"`
 	TZ        text           `yaml:"tz"`
 	Email     text           `yaml:"email"`
+	Phone     text           `yaml:"phone"`
+	Quiet     quietSection   `yaml:"quiet_hours"`
 	Contact   []contactEntry `yaml:"contact"`
 	Deputy    text           `yaml:"deputy"`
 	Developer toggle         `yaml:"developer"`
@@ -145,6 +148,8 @@ type contactEntry struct {
 	where
 	Receiver text     `yaml:"receiver"`
 	After    duration `yaml:"after"`
+
+	Severities []text `yaml:"severities"`
 }
 
 type activityEntry struct {

@@ -45,12 +45,8 @@ func (f *flow) Show(ctx context.Context, id watchbill.IncidentID) (web.IncidentV
 		for _, a := range alerts {
 			v.Alerts = append(v.Alerts, a.Alert)
 		}
-		pages, err := tx.PagesOf(id)
-		if err != nil {
+		if v.Pages, err = pageViews(tx, id); err != nil {
 			return err
-		}
-		for _, p := range pages {
-			v.Pages = append(v.Pages, web.PageView{Key: p.Key(), Page: p.Page, State: p.State, Attempts: p.Attempt})
 		}
 		timers, err := tx.TimersOf(id)
 		if err != nil {
@@ -66,21 +62,7 @@ func (f *flow) Show(ctx context.Context, id watchbill.IncidentID) (web.IncidentV
 
 // Acknowledge records that a person takes an incident.
 func (f *flow) Acknowledge(ctx context.Context, id watchbill.IncidentID, who web.Actor, note string) (watchbill.Incident, error) {
-	inc, err := f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {
-		told, err := w.told(inc)
-		if err != nil {
-			return incident.Effect{}, err
-		}
-		e, err := w.life.Acknowledge(w.now, inc, incident.Actor(who), slices.Contains(told, who.Person), note)
-		if err == nil && inc.State == watchbill.StateOpen {
-			w.tx.OnCommit(func() { w.responses.acknowledged(e.Incident) })
-		}
-		return e, err
-	})
-	if err == nil {
-		f.stats.acks.WithLabelValues(who.Via).Inc()
-	}
-	return inc, err
+	return f.acknowledge(ctx, id, who, note, 0)
 }
 
 // Note records a person's words on an incident.

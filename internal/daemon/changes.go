@@ -203,10 +203,11 @@ func (w *work) tellOfChange(c watchbill.Change, n int, t change.Tell) error {
 	h := fnv.New32a()
 	_, _ = fmt.Fprintf(h, "%s %d %d", c.ID, c.Seq, n)
 	sev, reason := watchbill.Sev4, "for your information"
-	methods := w.notifier.Methods(person, w.now)
 	if t.Urgent {
 		sev, reason = watchbill.Sev2, "a change needs you"
-	} else {
+	}
+	methods := w.notifier.Methods(person, sev, w.now)
+	if !t.Urgent {
 		methods = methods[:1]
 	}
 	content := watchbill.PageContent{

@@ -23,6 +23,7 @@ type rooms struct {
 	hooks       []intake.Source
 	matrix      watchbill.Matrix
 	people      map[watchbill.PersonID]watchbill.Person
+	configured  map[watchbill.PersonID][]watchbill.Contact // without what they added themselves
 	externalURL string
 	router      *router.Router
 	life        *incident.Life
@@ -69,6 +70,14 @@ type firing struct {
 	alerts int       // firing alerts of the incident
 	also   []watchbill.Duty
 	told   []watchbill.PersonID // paged earlier in this generation
+	// waits are the pages of earlier steps that wait for their people's quiet hours to
+	// end, by person and method, and until when.
+	waits map[[2]string]time.Time
+}
+
+// waiting reports whether a page to somebody waits already, at least until then.
+func (s firing) waiting(p watchbill.PersonID, m notify.Method) bool {
+	return m.Quiet && !s.waits[[2]string{string(p), m.Receiver}].Before(m.At)
 }
 
 // plan says when step n, planned for an instant, pages, and when the next one
@@ -89,7 +98,6 @@ type decided struct {
 	watchbill.Page
 	duty   watchbill.Duty
 	method notify.Method
-	fired  time.Time // when the step did
 }
 
 // compose returns the pages of a firing, person by person. It is pure: the same
@@ -109,8 +117,13 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
 		content := r.content(inc, s, d)
 		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone(), s.next.Sub(s.due) < 2*time.Minute))
 		content.AlsoTold = r.also(d.Person, duties, s.told)
-		for _, m := range r.notifier.Methods(person, s.due) {
-			pages = append(pages, decided{duty: d, method: m, fired: s.due, Page: watchbill.Page{
+		for _, m := range r.notifier.Methods(person, inc.Severity, s.due) {
+			if s.waiting(d.Person, m) {
+				continue
+			}
+			content := content
+			address(&content, m)
+			pages = append(pages, decided{duty: d, method: m, Page: watchbill.Page{
 				Incident: inc.ID, Generation: inc.Generation, Step: s.n, Person: d.Person, Role: d.Role,
 				Method: m.Receiver, Due: m.At, Content: content,
 			}})

@@ -103,10 +103,10 @@ func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{
 		matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
 		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks,
-		people: map[watchbill.PersonID]watchbill.Person{}, rosterLines: map[watchbill.RoleID]string{},
+		people: map[watchbill.PersonID]watchbill.Person{}, configured: map[watchbill.PersonID][]watchbill.Contact{}, rosterLines: map[watchbill.RoleID]string{},
 	}
 	for _, p := range cfg.People {
-		r.people[p.ID] = p
+		r.people[p.ID], r.configured[p.ID] = p, p.Contact
 	}
 	for _, roster := range cfg.Escalation.Rosters {
 		r.rosterLines[roster.Role] = roster.Line
@@ -167,6 +167,12 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
+	if d.flow.codes, err = openCodes(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	if err = d.flow.contactsChanged(ctx); err != nil {
+		return nil, err
+	}
 	d.heartbeats = newHeartbeats(d.flow, cfg.Heartbeats, d.registry)
 	d.intakes = newIntakes(d.flow, d.heartbeats, d.registry)
 	if d.watch, err = newWatch(cfg, d); err != nil {
@@ -230,6 +236,10 @@ func (d *Daemon) web() *web.Server {
 		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,
 		Acts:         d.flow,
+		Pages:        d.flow,
+		Texts:        d.flow,
+		Contacts:     d.flow,
+		ContactActs:  d.flow,
 		Silences:     d.flow,
 		Approvals:    d.flow,
 		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
@@ -378,10 +388,16 @@ func (d *Daemon) replace(ctx context.Context) error {
 	if err := d.loosen(ctx, cfg); err != nil {
 		return err
 	}
+	d.flow.installing.Lock()
+	defer d.flow.installing.Unlock()
+	own, err := d.flow.ownContacts(ctx)
+	if err != nil {
+		return err
+	}
 	if err := d.collector.Reload(selfMonitored(cfg)); err != nil { // checks all of it before it changes anything
 		return err
 	}
-	d.rooms.Store(r)
+	d.rooms.Store(r.with(own))
 	d.stats.responses.configure(cfg.Targets, cfg.Services)
 	d.worker.Reload(r.notifier)
 	d.watch.reload(cfg)

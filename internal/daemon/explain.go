@@ -293,6 +293,7 @@ func (r *rooms) unheld(in router.Input, inc watchbill.Incident, s firing) (firin
 func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
 	at := in.Now
 	var told []watchbill.PersonID
+	waits := map[[2]string]time.Time{}
 	for n := range len(inc.Path.Steps) + 1 {
 		s := r.plan(inc, n, at)
 		if !s.ok {
@@ -306,9 +307,12 @@ func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
 				return
 			}
 		}
-		s.told = told
+		s.told, s.waits = told, waits
 		for _, p := range r.compose(inc, s) {
 			told = append(told, p.Person)
+			if p.method.Quiet {
+				waits[[2]string{string(p.Person), p.Method}] = p.Due
+			}
 			why := []string{s.step.Reason, p.duty.Reason, p.method.Reason}
 			if s.wait != "" {
 				why = append(why, s.wait)
@@ -373,10 +377,11 @@ func (r *rooms) dutyLine(step watchbill.PathStep, d watchbill.Duty) string {
 
 // methodLine is where it stands that a person is reached by a method.
 func (r *rooms) methodLine(p decided) string {
-	for i, c := range r.people[p.Person].Contact {
-		if c.Receiver == p.Method && p.Due.Equal(p.fired.Add(c.After)) {
-			return r.at(fmt.Sprintf("people.%s.contact.%d", p.Person, i))
-		}
+	if contacts := r.people[p.Person].Contact; p.method.Contact >= 0 && contacts[p.method.Contact].Own {
+		return "watchbill contact list"
+	}
+	if p.method.Contact >= 0 {
+		return r.at(fmt.Sprintf("people.%s.contact.%d", p.Person, p.method.Contact))
 	}
 	return r.at(fmt.Sprintf("people.%s", p.Person))
 }

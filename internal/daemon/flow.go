@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,12 @@ type flow struct {
 	stats  *stats
 	health health
 	self   selfTest
+
+	codes   *codes // nil in rehearsals: nobody acts from a page
+	guesses guesses
+	replies replies
+
+	installing sync.Mutex // held while rooms are replaced
 
 	digests digests
 	storm   storm
@@ -430,6 +437,9 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 		return err
 	}
 	w.answered(inc, e.Events)
+	if err := w.edit(inc, e.Events); err != nil {
+		return err
+	}
 	if !inc.State.Live() { // what waited behind it is decided again
 		if err := w.tx.HastenMuted(w.now); err != nil {
 			return err
@@ -497,6 +507,9 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 		return err
 	}
 	s.also, s.alerts, s.told = also, len(firing), told
+	if s.waits, err = w.waits(inc); err != nil {
+		return err
+	}
 	pages := w.compose(inc, s)
 	for _, p := range pages {
 		if err := w.tx.PutPage(p.Page); err != nil {

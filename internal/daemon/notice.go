@@ -35,7 +35,7 @@ func (w *work) tell(n notice) error {
 	if !ok {
 		return nil
 	}
-	m := w.notifier.Methods(person, w.now)[0]
+	m := w.notifier.Methods(person, watchbill.Sev4, w.now)[0]
 	if n.at.IsZero() {
 		n.at = w.now
 	}
@@ -72,7 +72,7 @@ func (w *work) finishNotice(out watchbill.Outcome) error {
 		return err
 	}
 	p, person := out.Delivery.Page, w.people[out.Delivery.Page.Person]
-	methods := w.notifier.Methods(person, w.now)
+	methods := w.notifier.Methods(person, watchbill.Sev4, w.now)
 	for i, m := range methods[:len(methods)-1] {
 		if m.Receiver == p.Method {
 			p.Method, p.Due = methods[i+1].Receiver, w.now

@@ -34,6 +34,7 @@ func (o outbox) Claim(ctx context.Context, c notify.Claim) ([]watchbill.Delivery
 			}
 		}
 	}
+	o.codes.equip(claimed, o.rooms.Load().externalURL)
 	return claimed, err
 }
 
@@ -58,10 +59,20 @@ func (o outbox) Needed(ctx context.Context, d watchbill.Delivery) (bool, string,
 	var inc watchbill.Incident
 	var row store.PageRow
 	if d.Page.Incident == notices {
+		newer := false
 		err := o.store.View(ctx, func(tx *store.Tx) (err error) {
 			row, _, err = tx.Page(d.ID)
 			return err
 		})
+		if err == nil && edits(d) {
+			err = o.store.View(ctx, func(tx *store.Tx) (err error) {
+				newer, err = tx.NewerEdit(d.Page)
+				return err
+			})
+		}
+		if newer {
+			return false, "there is a newer edit of the message", err
+		}
 		needed, why := noticeNeeded(d, row, time.Now())
 		return needed, why, err
 	}
@@ -94,6 +105,9 @@ func (o outbox) Finish(ctx context.Context, out watchbill.Outcome) error {
 	if out.Delivery.Page.Incident == store.SelfTestID {
 		return o.finishSelfTest(ctx, out)
 	}
+	if edits(out.Delivery) {
+		return o.store.Update(ctx, func(tx *store.Tx) error { return tx.FinishAttempt(out) })
+	}
 	if out.Result != watchbill.ResultDelivered {
 		o.storm.giveBack(out.Delivery.Page.Person)
 	}
@@ -122,6 +136,9 @@ func (w *work) finish(out watchbill.Outcome) (unreached string, err error) {
 	}
 	inc, err := w.incident(out.Delivery.Page.Incident)
 	if err != nil {
+		return "", err
+	}
+	if err := w.editable(inc, out); err != nil {
 		return "", err
 	}
 	p := out.Delivery.Page

@@ -109,7 +109,7 @@ func (o outbox) claim(tx *store.Tx, c store.Claim, reserved map[watchbill.Person
 	of := map[[2]string][]watchbill.Delivery{}
 	var order [][2]string
 	for _, d := range all {
-		if d.Page.Incident < 0 { // the self-test pages nobody
+		if d.Page.Incident < 0 || edits(d) { // the self-test and edits page nobody
 			out = append(out, d)
 			continue
 		}

@@ -28,8 +28,7 @@ func (f *flow) WhyIncident(ctx context.Context, id watchbill.IncidentID, person 
 	if _, known := r.people[person]; person != "" && !known {
 		return v, watchbill.Errorf(watchbill.CodeNotFound, "name somebody of people: in the configuration", "there is no person %q", person)
 	}
-	var pages []store.PageRow
-	var attempts []store.Attempt
+	var d deliveries
 	err = f.store.View(ctx, func(tx *store.Tx) (err error) {
 		if v.Incident, err = tx.Incident(id); err != nil {
 			return err
@@ -41,16 +40,13 @@ func (f *flow) WhyIncident(ctx context.Context, id watchbill.IncidentID, person 
 		if err := account(tx, events, &v); err != nil {
 			return err
 		}
-		if pages, err = tx.PagesOf(id); err != nil {
-			return err
-		}
-		attempts, err = tx.AttemptsOf(id)
+		d, err = deliveriesOf(tx, id)
 		return err
 	})
 	if err != nil || person == "" {
 		return v, err
 	}
-	p := r.whyPerson(v, person, pages, attempts)
+	p := r.whyPerson(v, person, d)
 	v.Person = &p
 	return v, nil
 }
@@ -89,17 +85,17 @@ func account(tx *store.Tx, events []watchbill.Event, v *web.IncidentWhy) error {
 }
 
 // whyPerson says why a person was paged or not.
-func (r *rooms) whyPerson(v web.IncidentWhy, person watchbill.PersonID, pages []store.PageRow, attempts []store.Attempt) web.PersonWhy {
+func (r *rooms) whyPerson(v web.IncidentWhy, person watchbill.PersonID, d deliveries) web.PersonWhy {
 	p := web.PersonWhy{Person: person}
 	last := map[int64]store.Attempt{}
-	for _, a := range attempts {
+	for _, a := range d.attempts {
 		last[a.Page] = a
 	}
-	for _, row := range pages {
+	for _, row := range d.pages {
 		if row.Person != person {
 			continue
 		}
-		g := web.PersonPage{At: row.Due, Step: row.Step, Method: row.Method, State: row.State}
+		g := web.PersonPage{At: row.Due, Step: row.Step, Method: row.Method, State: row.State, Known: d.known(row.ID)}
 		if a, ok := last[row.ID]; ok {
 			g.Last = fmt.Sprintf("attempt %d at %s: %s", a.Attempt, a.At.UTC().Format("15:04:05"), cmp.Or(a.Detail, string(a.Result)))
 		}

@@ -28,6 +28,8 @@ type Config struct {
 	Global *amconfig.GlobalConfig
 	// Receivers are Alertmanager's, with the global section's defaults applied.
 	Receivers []amconfig.Receiver
+	// SMS are receivers that send text messages.
+	SMS []SMS
 	// Templates are paths or globs of the user's own template files.
 	Templates []string
 	People    []watchbill.Person

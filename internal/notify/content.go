@@ -30,16 +30,16 @@ const (
 	noteShort   = "short"
 )
 
-// field is a named part of a page, in the form in which every rendering starts:
+// Field is a named part of a page, in the form in which every rendering starts:
 // plain, cleaned text, and a link that is known to be http or https.
-type field struct {
+type Field struct {
 	Name  string
 	Value string
 	Link  string
 }
 
 // Lines returns the value line by line.
-func (f field) Lines() []string {
+func (f Field) Lines() []string {
 	if f.Value == "" {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (f field) Lines() []string {
 
 // Many reports whether the value has several lines, which then all stand under
 // the name.
-func (f field) Many() bool { return strings.Contains(f.Value, "\n") }
+func (f Field) Many() bool { return strings.Contains(f.Value, "\n") }
 
 // notes turns the content into annotations: every field that is not empty under
 // its JSON name, cleaned and bounded. All renderings are made from them, so what
@@ -86,6 +86,10 @@ func notes(c watchbill.PageContent) map[string]string {
 		"to":              line(string(c.To), maxPlace),
 		"to_name":         line(c.ToName, maxPlace),
 		"to_email":        line(c.ToEmail, maxLine),
+		"to_phone":        line(c.ToPhone, maxPlace),
+		"status":          line(c.Status, maxLine),
+		"code":            line(c.Code, maxPlace),
+		"act_url":         line(c.ActURL, maxURL),
 	}
 	if c.Incident == 0 { // a notice belongs to none
 		a["incident"] = ""
@@ -132,6 +136,12 @@ func place(a map[string]string) string {
 // a half-awake reader needs them, the empty ones left out.
 func Text(c watchbill.PageContent) string { return text(notes(c)) }
 
+// Fields returns fields 3 to 11 of a page in their order.
+func Fields(c watchbill.PageContent) []Field { return fields(notes(c)) }
+
+// Heading returns fields 1 and 2.
+func Heading(c watchbill.PageContent) string { return heading(notes(c)) }
+
 func text(a map[string]string) string {
 	var b strings.Builder
 	b.WriteString(heading(a))
@@ -159,12 +169,13 @@ func text(a map[string]string) string {
 }
 
 // fields returns fields 3 to 11 in their order; 1 and 2 are the heading.
-func fields(a map[string]string) []field {
+func fields(a map[string]string) []Field {
 	runbook := a["runbook"]
 	if state := a["runbook_state"]; state != "" {
 		runbook = strings.TrimSpace(runbook + " (" + state + ")")
 	}
-	all := []field{
+	all := []Field{
+		{Name: "Now", Value: a["status"]},
 		{Name: "Impact", Value: joinNonEmpty("; ", a["impact"], since(a))},
 		linked("Evidence", a["evidence"], a["evidence_url"]),
 		{Name: "First action", Value: a["first_action"]},
@@ -179,16 +190,16 @@ func fields(a map[string]string) []field {
 		{Name: "You can", Value: a["actions"]},
 		linked("Incident", joinNonEmpty(" · ", a["incident"], a["local_at"], clock(a["at"], "2006-01-02 15:04 UTC")), a["url"]),
 	}
-	return slices.DeleteFunc(all, func(f field) bool { return f.Value == "" && f.Link == "" })
+	return slices.DeleteFunc(all, func(f Field) bool { return f.Value == "" && f.Link == "" })
 }
 
 // linked makes a field of a text and a link. What is not a web address is shown
 // as text, because a link may only lead where its reader expects.
-func linked(name, value, link string) field {
+func linked(name, value, link string) Field {
 	if web := webURL(link); web != "" {
-		return field{Name: name, Value: value, Link: web}
+		return Field{Name: name, Value: value, Link: web}
 	}
-	return field{Name: name, Value: joinNonEmpty("\n", value, link)}
+	return Field{Name: name, Value: joinNonEmpty("\n", value, link)}
 }
 
 func since(a map[string]string) string {

@@ -17,6 +17,15 @@
 // mails the person at their own address when the global section names a mail
 // server.
 //
+// An [SMS] is a receiver of our own: it sends one segment to each person's phone
+// through Twilio's API, and [Notifier.VerifySMS] checks what the provider sends back.
+//
+// # Messages that are edited
+//
+// Slack's integration can edit a message if there is a token. [Notifier.Deliver]
+// returns how Slack names the messages that it took; a page whose Edit names one
+// replaces it.
+//
 // # What a receiver sees
 //
 // The alert's labels are those of the real alert, with these over them:

@@ -22,7 +22,7 @@ func TestTheLoopTakesPagesAndReachesNobody(t *testing.T) {
 	n, err := New(Config{}, Options{})
 	require.NoError(t, err)
 	require.NotContains(t, n.Receivers(), LoopReceiver)
-	methods := n.Methods(watchbill.Person{ID: "ana", Contact: []watchbill.Contact{{Receiver: LoopReceiver}}}, time.Now())
+	methods := n.Methods(watchbill.Person{ID: "ana", Contact: []watchbill.Contact{{Receiver: LoopReceiver}}}, watchbill.Sev1, time.Now())
 	require.Len(t, methods, 1)
 	require.Equal(t, TerminalReceiver, methods[0].Receiver)
 	_, err = New(Config{Receivers: []amconfig.Receiver{{Name: LoopReceiver}}}, Options{})

@@ -50,6 +50,7 @@ type Notifier struct {
 	log       *slog.Logger
 	tmpl      *template.Template
 	receivers map[string]*receiver
+	sms       []SMS
 	timeout   time.Duration
 	fallbacks *prometheus.CounterVec
 	fallback  func(receiver string)
@@ -70,6 +71,7 @@ func New(cfg Config, o Options) (*Notifier, error) {
 		log:       cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		tmpl:      tmpl,
 		receivers: map[string]*receiver{},
+		sms:       cfg.SMS,
 		fallback:  o.Fallback,
 		deliver:   o.Deliver,
 		timeout:   cmp.Or(cfg.SendTimeout, defaultSendTimeout),
@@ -99,6 +101,10 @@ func New(cfg Config, o Options) (*Notifier, error) {
 		}
 		n.receivers[r.name] = r
 		n.fallbacks.WithLabelValues(r.name) // a counter begins at 0, so that its first increase is seen
+	}
+	for _, s := range cfg.SMS {
+		n.receivers[s.Name] = newTexter(s, cfg, o)
+		n.fallbacks.WithLabelValues(s.Name)
 	}
 	if n.receivers[TerminalReceiver] == nil && o.Terminal != nil {
 		n.receivers[TerminalReceiver] = terminal(o.Terminal)
@@ -164,25 +170,42 @@ type Method struct {
 	Receiver string
 	At       time.Time
 	Reason   string
+	Contact  int    // its place in the person's list; negative: it is not from there
+	Address  string // the person's own for it; empty: the one of the person
+	Quiet    bool   // At is when the person's quiet hours are over, or after that
 }
 
-// Methods returns how a person is reached for an escalation step that fires at
-// an instant: their contact list in its order; without one, mail to their
-// address; and in the last resort the terminal, because a page that has no way
-// to a person must still be seen somewhere.
-func (n *Notifier) Methods(p watchbill.Person, fired time.Time) []Method {
+// Methods returns how a person is reached for a page of a severity whose step fires
+// at an instant: the contacts of their list that are for it, in its order; without
+// any, mail to their address; and in the last resort the terminal, because a page
+// that has no way to a person must still be seen somewhere. A sev3 that fires in
+// the person's quiet hours waits for their end.
+func (n *Notifier) Methods(p watchbill.Person, sev watchbill.Severity, fired time.Time) []Method {
+	start, waits := fired, ""
+	if sev == watchbill.Sev3 {
+		if start = p.Quiet.End(fired, p.Zone()); start.After(fired) {
+			waits = ", when their quiet hours end"
+		}
+	}
 	var methods []Method
 	var unknown []string
-	for _, c := range p.Contact {
+	fits := slices.ContainsFunc(p.Contact, func(c watchbill.Contact) bool { return c.For(sev) && n.receivers[c.Receiver] != nil })
+	for i, c := range p.Contact {
 		if n.receivers[c.Receiver] == nil {
 			unknown = append(unknown, c.Receiver)
+			continue
+		}
+		if fits && !c.For(sev) {
 			continue
 		}
 		reason := fmt.Sprintf("%s's contact list, at once", p.ID)
 		if c.After > 0 {
 			reason = fmt.Sprintf("%s's contact list, after %s", p.ID, short0(c.After))
 		}
-		methods = append(methods, Method{c.Receiver, fired.Add(c.After), reason})
+		if !fits {
+			reason += fmt.Sprintf(", which has nothing for %s", sev)
+		}
+		methods = append(methods, Method{c.Receiver, start.Add(c.After), reason + waits, i, c.Address, waits != ""})
 	}
 	if len(methods) > 0 {
 		return methods
@@ -192,14 +215,19 @@ func (n *Notifier) Methods(p watchbill.Person, fired time.Time) []Method {
 		why = fmt.Sprintf("%s's contact list names no receiver that exists (%s)", p.ID, strings.Join(unknown, ", "))
 	}
 	if p.Email != "" && n.receivers[EmailReceiver] != nil {
-		return []Method{{EmailReceiver, fired, why + ": mail to their address"}}
+		return []Method{{EmailReceiver, start, why + ": mail to their address" + waits, -1, "", waits != ""}}
 	}
 	if p.Email == "" {
 		why += " and no email address"
 	} else {
 		why += " and there is no email receiver"
 	}
-	return []Method{{TerminalReceiver, fired, why + ": the daemon's terminal is the last resort"}}
+	return []Method{{TerminalReceiver, start, why + ": the daemon's terminal is the last resort" + waits, -1, "", waits != ""}}
+}
+
+// Texts reports whether a receiver sends text messages.
+func (n *Notifier) Texts(receiver string) bool {
+	return slices.ContainsFunc(n.sms, func(s SMS) bool { return s.Name == receiver })
 }
 
 // short0 writes a duration without the zero units that time.Duration prints.

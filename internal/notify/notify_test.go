@@ -503,28 +503,28 @@ func TestMethods(t *testing.T) {
 		want   []Method
 	}{
 		"contact list": {with, watchbill.Person{ID: "ana", Contact: list}, []Method{
-			{"push", fired, "ana's contact list, at once"},
-			{"phone", fired.Add(2 * time.Minute), "ana's contact list, after 2m"},
+			{"push", fired, "ana's contact list, at once", 0, "", false},
+			{"phone", fired.Add(2 * time.Minute), "ana's contact list, after 2m", 1, "", false},
 		}},
 		"receiver that is gone": {with, watchbill.Person{ID: "ana", Contact: append([]watchbill.Contact{{Receiver: "fax"}}, list[:1]...)}, []Method{
-			{"push", fired, "ana's contact list, at once"},
+			{"push", fired, "ana's contact list, at once", 1, "", false},
 		}},
 		"only receivers that are gone": {with, watchbill.Person{ID: "ana", Email: "a@example.com", Contact: []watchbill.Contact{{Receiver: "fax"}}}, []Method{
-			{"email", fired, "ana's contact list names no receiver that exists (fax): mail to their address"},
+			{"email", fired, "ana's contact list names no receiver that exists (fax): mail to their address", -1, "", false},
 		}},
 		"address only": {with, watchbill.Person{ID: "ben", Email: "b@example.com"}, []Method{
-			{"email", fired, "ben has no contact list: mail to their address"},
+			{"email", fired, "ben has no contact list: mail to their address", -1, "", false},
 		}},
 		"nothing": {with, watchbill.Person{ID: "cyd"}, []Method{
-			{"terminal", fired, "cyd has no contact list and no email address: the daemon's terminal is the last resort"},
+			{"terminal", fired, "cyd has no contact list and no email address: the daemon's terminal is the last resort", -1, "", false},
 		}},
 		"address but no mail server": {without, watchbill.Person{ID: "ben", Email: "b@example.com"}, []Method{
-			{"terminal", fired, "ben has no contact list and there is no email receiver: the daemon's terminal is the last resort"},
+			{"terminal", fired, "ben has no contact list and there is no email receiver: the daemon's terminal is the last resort", -1, "", false},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tc.want, tc.n.Methods(tc.person, fired))
+			require.Equal(t, tc.want, tc.n.Methods(tc.person, watchbill.Sev1, fired))
 		})
 	}
 }

@@ -11,7 +11,9 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	texttemplate "text/template"
+	"time"
 
 	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/alertmanager/template"
@@ -34,7 +36,7 @@ const (
 // user's over both.
 func newTemplates(paths []string, external *url.URL) (*template.Template, error) {
 	funcs := map[string]any{
-		"pageFields": func(d *template.Data) []field { return fields(d.CommonAnnotations) },
+		"pageFields": func(d *template.Data) []Field { return fields(d.CommonAnnotations) },
 		"pageURL":    pageURL,
 		"mrkdwn":     mrkdwn,
 		"markdown":   markdown,
@@ -119,6 +121,10 @@ func newMessage(d watchbill.Delivery) message {
 	for name, value := range a {
 		annotations[model.LabelName(name)] = model.LabelValue(value)
 	}
+	var end time.Time
+	if strings.HasPrefix(c.Status, "resolved") { // the message of a chat turns green
+		end = c.At.UTC()
+	}
 	start := c.Since
 	if start.IsZero() {
 		start = c.At
@@ -128,6 +134,7 @@ func newMessage(d watchbill.Delivery) message {
 			Labels:       labels,
 			Annotations:  annotations,
 			StartsAt:     start.UTC(),
+			EndsAt:       end,
 			GeneratorURL: webURL(a["evidence_url"]),
 		},
 		UpdatedAt: c.At.UTC(),

@@ -181,7 +181,8 @@ func (q *queue) deliver(ctx context.Context, n *Notifier, d watchbill.Delivery, 
 	}
 	o := watchbill.Outcome{Delivery: d, Result: watchbill.ResultDropped, Detail: why}
 	if needed {
-		o.Result, o.Detail = n.Send(context.WithoutCancel(ctx), d)
+		sent := n.Deliver(context.WithoutCancel(ctx), d)
+		o.Result, o.Detail, o.Sent = sent.Result, sent.Detail, sent.Sent
 	}
 	o.At = time.Now()
 	if q.method == LoopReceiver { // no page to a person: it is not counted

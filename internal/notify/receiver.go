@@ -203,6 +203,11 @@ func adapt(r amconfig.Receiver) amconfig.Receiver {
 			c.Message = `{{ template "watchbill.short" . }}`
 		}
 	}
+	for _, c := range r.SlackConfigs {
+		if c.APIURL != nil && c.APIURL.String() == slackPost { // with a token: then its messages can be edited
+			c.UpdateMessage = true
+		}
+	}
 	for i, c := range r.JiraConfigs {
 		if jiraWantsADF(r, fmt.Sprintf("jira_configs[%d]", i)) && c.Description.Template == `{{ template "jira.default.description" . }}` {
 			c.Description.Template = `{{ template "watchbill.adf" . }}`
@@ -210,6 +215,10 @@ func adapt(r amconfig.Receiver) amconfig.Receiver {
 	}
 	return r
 }
+
+// slackPost is where Slack takes the messages of those who have a token, and the one
+// address for which Alertmanager's integration can edit them.
+const slackPost = "https://slack.com/api/chat.postMessage"
 
 func adaptEmail(c *amconfig.EmailConfig) {
 	if c.Text == "" {

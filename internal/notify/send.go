@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/textproto"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/nflog"
 	amnotify "github.com/prometheus/alertmanager/notify"
 	"gopkg.in/telebot.v3"
 
@@ -24,26 +25,52 @@ type answer struct {
 	name   string
 	result watchbill.Result
 	detail string
+	sent   *watchbill.SentMessage // what can be edited later
 }
 
 // Send delivers a page through the receiver that it names, within the send
 // timeout. It says how that ended, and why in words that hold no secret.
 func (n *Notifier) Send(ctx context.Context, d watchbill.Delivery) (watchbill.Result, string) {
+	o := n.Deliver(ctx, d)
+	return o.Result, o.Detail
+}
+
+// Deliver is Send that also says which messages of chats can be edited later.
+func (n *Notifier) Deliver(ctx context.Context, d watchbill.Delivery) watchbill.Outcome {
+	o := watchbill.Outcome{Delivery: d}
 	if d.Page.Method == LoopReceiver {
-		return watchbill.ResultDelivered, "taken by the loop"
+		o.Result, o.Detail = watchbill.ResultDelivered, "taken by the loop"
+		return o
 	}
 	r := n.receivers[d.Page.Method]
 	if r == nil {
-		return watchbill.ResultRefused, fmt.Sprintf("receiver %q is not configured", d.Page.Method)
+		o.Result, o.Detail = watchbill.ResultRefused, fmt.Sprintf("receiver %q is not configured", d.Page.Method)
+		return o
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, n.timeout, fmt.Errorf("no answer within %s", n.timeout))
 	defer cancel()
 
 	if n.deliver != nil {
-		return n.deliver(ctx, d)
+		o.Result, o.Detail = n.deliver(ctx, d)
+		return o
 	}
 	m := newMessage(d)
 	ctx = n.context(ctx, r, m)
+	integrations, result, detail := n.usable(ctx, r, m)
+	if result != "" {
+		o.Result, o.Detail = result, detail
+		return o
+	}
+	o.Result, o.Detail, o.Sent = n.sendAll(ctx, r, integrations, m)
+	for i := range o.Sent {
+		o.Sent[i].Page = d.ID
+	}
+	return o
+}
+
+// usable returns the integrations through which a message goes, with stand-ins for
+// templates that fail on it; or how the attempt ends without any.
+func (n *Notifier) usable(ctx context.Context, r *receiver, m message) ([]integration, watchbill.Result, string) {
 	failed := r.failures(ctx, n.tmpl, n.data(ctx, m))
 	for _, f := range failed {
 		if partOf(f.slot) == address {
@@ -51,27 +78,33 @@ func (n *Notifier) Send(ctx context.Context, d watchbill.Delivery) (watchbill.Re
 			if errors.Is(f.err, errSlow) {
 				result = watchbill.ResultRetry
 			}
-			return result, r.redact.clean(fmt.Sprintf("no address: template %s: %v", f.slot.Path, f.err))
+			return nil, result, r.redact.clean(fmt.Sprintf("no address: template %s: %v", f.slot.Path, f.err))
 		}
 	}
 	integrations, err := r.without(failed)
 	if err != nil {
-		return watchbill.ResultRefused, r.redact.clean(err.Error())
+		return nil, watchbill.ResultRefused, r.redact.clean(err.Error())
 	}
 	if len(failed) > 0 {
 		n.fallbacks.WithLabelValues(r.name).Inc()
 		if n.fallback != nil {
 			n.fallback(r.name)
 		}
-		n.log.WarnContext(ctx, "template failed, page goes out as plain text", "receiver", r.name, "page", d.Page.Key(),
+		n.log.WarnContext(ctx, "template failed, page goes out as plain text", "receiver", r.name, "page", m.page.Key(),
 			"template", failed[0].slot.Path, "err", r.redact.clean(failed[0].err.Error()), "templates", len(failed))
 	}
-	return n.sendAll(ctx, r, integrations, m)
+	if e := m.page.Edit; e != nil {
+		integrations = slices.DeleteFunc(slices.Clone(integrations), func(it integration) bool { return it.name != e.Integration })
+		if len(integrations) == 0 {
+			return nil, watchbill.ResultDropped, fmt.Sprintf("the receiver has no %s any more", e.Integration)
+		}
+	}
+	return integrations, "", ""
 }
 
 // sendAll sends to every integration that has not accepted the page yet, at the
 // same time. The attempt is as good as its worst part.
-func (n *Notifier) sendAll(ctx context.Context, r *receiver, integrations []integration, m message) (watchbill.Result, string) {
+func (n *Notifier) sendAll(ctx context.Context, r *receiver, integrations []integration, m message) (watchbill.Result, string, []watchbill.SentMessage) {
 	key := m.page.Key()
 	took := r.took(key)
 	if took == nil {
@@ -83,9 +116,9 @@ func (n *Notifier) sendAll(ctx context.Context, r *receiver, integrations []inte
 		for i, it := range integrations {
 			switch {
 			case took[it.name]:
-				answers[i] = answer{it.name, watchbill.ResultDelivered, "accepted by " + it.name}
+				answers[i] = answer{name: it.name, result: watchbill.ResultDelivered, detail: "accepted by " + it.name, sent: answers[i].sent}
 			case answers[i].result != watchbill.ResultRefused:
-				wg.Go(func() { answers[i] = r.sendOne(ctx, i, it, m.alert) })
+				wg.Go(func() { answers[i] = r.sendOne(ctx, i, it, m) })
 			}
 		}
 		wg.Wait()
@@ -108,7 +141,14 @@ func (n *Notifier) sendAll(ctx context.Context, r *receiver, integrations []inte
 		took = nil
 	}
 	r.remember(key, took)
-	return worst(answers)
+	result, detail := worst(answers)
+	var sent []watchbill.SentMessage
+	for _, a := range answers {
+		if a.sent != nil {
+			sent = append(sent, *a.sent)
+		}
+	}
+	return result, detail, sent
 }
 
 // worst joins the answers: refused before retry before delivered, with the
@@ -136,20 +176,25 @@ func worst(answers []answer) (watchbill.Result, string) {
 // sendOne hands the page to one integration and waits for its answer for as long
 // as the attempt lasts. Some integrations cannot be cancelled; one that hangs is
 // left behind.
-func (r *receiver) sendOne(ctx context.Context, i int, it integration, a *alert.Alert) answer {
+func (r *receiver) sendOne(ctx context.Context, i int, it integration, m message) answer {
 	if n := r.hanging[i].Load(); n >= maxHanging {
-		return answer{it.name, watchbill.ResultRetry, fmt.Sprintf("%s: %d earlier sends still hang", it.name, n)}
+		return answer{name: it.name, result: watchbill.ResultRetry, detail: fmt.Sprintf("%s: %d earlier sends still hang", it.name, n)}
 	}
 	done := make(chan answer, 1)
+	ctx, editable := withMemory(ctx, m.page.Edit)
 	go func() {
 		retry, err := false, error(nil)
 		defer func() {
 			if p := recover(); p != nil {
 				retry, err = true, fmt.Errorf("the integration panicked: %v", p)
 			}
-			done <- r.judge(ctx, it.name, retry, err)
+			got := r.judge(ctx, it.name, retry, err)
+			if got.result == watchbill.ResultDelivered && m.page.Edit == nil {
+				got.sent = editable(it.name)
+			}
+			done <- got
 		}()
-		retry, err = it.send(ctx, a)
+		retry, err = it.send(ctx, m.alert)
 	}()
 	select {
 	case got := <-done:
@@ -170,19 +215,43 @@ func (r *receiver) sendOne(ctx context.Context, i int, it integration, a *alert.
 		<-done
 		r.hanging[i].Add(-1)
 	}()
-	return answer{it.name, watchbill.ResultRetry, fmt.Sprintf("%s: %v", it.name, context.Cause(ctx))}
+	return answer{name: it.name, result: watchbill.ResultRetry, detail: fmt.Sprintf("%s: %v", it.name, context.Cause(ctx))}
+}
+
+// The names under which Alertmanager's Slack integration remembers its message.
+const (
+	memoryStamp   = "threadTs"
+	memoryChannel = "channelId"
+)
+
+// withMemory gives an integration a memory of its own, in which Slack's looks for
+// the message that it edits and leaves what it has sent.
+func withMemory(ctx context.Context, edit *watchbill.SentMessage) (context.Context, func(name string) *watchbill.SentMessage) {
+	memory := nflog.NewStore(nil)
+	if edit != nil {
+		memory.SetStr(memoryStamp, edit.Stamp)
+		memory.SetStr(memoryChannel, edit.Channel)
+	}
+	return amnotify.WithNflogStore(ctx, memory), func(name string) *watchbill.SentMessage {
+		stamp, _ := memory.GetStr(memoryStamp)
+		channel, _ := memory.GetStr(memoryChannel)
+		if stamp == "" || channel == "" {
+			return nil
+		}
+		return &watchbill.SentMessage{Integration: name, Channel: channel, Stamp: stamp}
+	}
 }
 
 // judge turns an integration's answer into a result.
 func (r *receiver) judge(ctx context.Context, name string, retry bool, err error) answer {
 	if err == nil {
-		return answer{name, watchbill.ResultDelivered, "accepted by " + name}
+		return answer{name: name, result: watchbill.ResultDelivered, detail: "accepted by " + name}
 	}
 	result := watchbill.ResultRefused
 	if ctx.Err() != nil || mayPass(retry, err) {
 		result = watchbill.ResultRetry
 	}
-	return answer{name, result, r.redact.clean(name + ": " + err.Error())}
+	return answer{name: name, result: result, detail: r.redact.clean(name + ": " + err.Error())}
 }
 
 // mayPass says whether a failure may be gone at the next attempt. Alertmanager

@@ -160,15 +160,15 @@ func (c *Copy) verify(tx *Tx) error {
 }
 
 func newestSchema() int64 {
-	all, err := migrations.ReadDir("migrations")
-	if err != nil || len(all) == 0 { // they are embedded
+	all, err := migrations.ReadDir("migrations") // in the order of their numbers
+	if err != nil || len(all) == 0 {             // it is embedded
 		return 0
 	}
-	version, err := goose.NumericComponent(all[len(all)-1].Name()) // they are listed by name
+	newest, err := goose.NumericComponent(all[len(all)-1].Name())
 	if err != nil {
 		return 0
 	}
-	return version
+	return newest
 }
 
 // Restore puts a backup in place as the store at path, with everything in it

@@ -113,6 +113,10 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 8 {
 		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
 	}
+	if version >= 9 {
+		exec(`INSERT INTO receipt (page, kind, at, detail) VALUES (1, 'opened', ?, '')`, unix(goldenTime()))
+		exec(`INSERT INTO message (page, body) VALUES (1, '{"page": 1, "integration": "slack[0]", "channel": "C1", "stamp": "17.5"}')`)
+	}
 	if version >= 12 {
 		exec(`INSERT INTO change_record (id, state, service, environment, incident, updated_at, due_at, seq, head, body)
 			VALUES (1, 'requested', 'checkout', 'prod', 1, ?, 0, 0, '', '{"id": 1, "state": "requested", "requester": "carla"}')`, unix(goldenTime()))
@@ -201,6 +205,12 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.NoError(t, err)
 		history, err := tx.Occurrences(OccurrenceQuery{Limit: 5})
 		require.Equal(t, version >= 6, len(history) == 1)
+		require.NoError(t, err)
+		receipts, err := tx.ReceiptsOf(1)
+		require.Equal(t, version >= 9, len(receipts) == 1 && receipts[0].At.Equal(now))
+		require.NoError(t, err)
+		messages, err := tx.MessagesOf(1)
+		require.Equal(t, version >= 9, len(messages) == 1 && messages[0].Stamp == "17.5")
 		require.NoError(t, err)
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)

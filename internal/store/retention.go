@@ -144,6 +144,8 @@ func (t *Tx) DeleteIncident(id watchbill.IncidentID, now time.Time) error {
 	}
 	for _, query := range []string{
 		`DELETE FROM attempt WHERE page IN (SELECT id FROM page WHERE incident = ?)`,
+		`DELETE FROM receipt WHERE page IN (SELECT id FROM page WHERE incident = ?)`,
+		`DELETE FROM message WHERE page IN (SELECT id FROM page WHERE incident = ?)`,
 		`DELETE FROM page WHERE incident = ?`,
 		`DELETE FROM timer WHERE incident = ?`,
 		`DELETE FROM alert WHERE incident = ?`,
@@ -174,8 +176,10 @@ func (t *Tx) DeleteEndedSilences(before time.Time, limit int) (int64, error) {
 // before an instant, with their attempts.
 func (t *Tx) DeleteNotices(before time.Time) error {
 	const old = `SELECT id FROM page WHERE incident = 0 AND state IN ('delivered', 'dropped') AND due_at < ?`
-	if _, err := t.exec("delete old notices", `DELETE FROM attempt WHERE page IN (`+old+`)`, unix(before)); err != nil {
-		return err
+	for _, table := range []string{"attempt", "receipt", "message"} {
+		if _, err := t.exec("delete old notices", `DELETE FROM `+table+` WHERE page IN (`+old+`)`, unix(before)); err != nil {
+			return err
+		}
 	}
 	_, err := t.exec("delete old notices", `DELETE FROM page WHERE id IN (`+old+`)`, unix(before))
 	return err

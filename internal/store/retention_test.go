@@ -28,6 +28,13 @@ func closed(t *testing.T, s *store.Store, key string, at time.Time) watchbill.In
 		require.NoError(t, tx.PutPage(watchbill.Page{Incident: inc.ID, Generation: 1, Person: "ana", Method: "push", Due: at}))
 		pages, err := tx.PagesOf(inc.ID)
 		require.NoError(t, err)
+		first, err := tx.PutReceipt(watchbill.Receipt{Page: pages[0].ID, Kind: watchbill.ReceiptOpened, At: at})
+		require.NoError(t, err)
+		require.True(t, first)
+		first, err = tx.PutReceipt(watchbill.Receipt{Page: pages[0].ID, Kind: watchbill.ReceiptOpened, At: at.Add(time.Hour)})
+		require.NoError(t, err)
+		require.False(t, first, "the first of a kind is kept")
+		require.NoError(t, tx.PutMessage(watchbill.SentMessage{Page: pages[0].ID, Integration: "slack[0]"}))
 		return tx.FinishAttempt(watchbill.Outcome{Delivery: watchbill.Delivery{ID: pages[0].ID, Attempt: 1, Page: pages[0].Page}, At: at, Result: watchbill.ResultDelivered})
 	})
 	var id watchbill.IncidentID

@@ -9,10 +9,16 @@ package testkit
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -62,6 +68,24 @@ func New(t testing.TB, dir string) *World {
 func (w *World) Host(name string, h http.Handler) {
 	l := pipenet.Listen()
 	w.hosts[name] = l
+	w.serve(l, h)
+}
+
+// HostTLS is Host for https. The certificate is its own: whoever connects must not
+// insist on another.
+func (w *World) HostTLS(name string, h http.Handler) {
+	w.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(w.t, err)
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
+	require.NoError(w.t, err)
+	l := pipenet.Listen()
+	w.hosts[name] = l
+	w.serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}), h)
+}
+
+func (w *World) serve(l net.Listener, h http.Handler) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
 	stopped := make(chan struct{})
 	go func() {

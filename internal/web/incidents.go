@@ -26,6 +26,50 @@ type PageView struct {
 	Page     watchbill.Page `json:"page"`
 	State    string         `json:"state"`    // pending, delivered or dropped
 	Attempts int            `json:"attempts"` // made so far
+	Known    PageKnown      `json:"known"`
+}
+
+// PageKnown is what is known of a page, each with when it first was. They are
+// different things: a message that a provider accepted need not be on a phone, and
+// one that is on a phone was not read by that.
+type PageKnown struct {
+	Attempted    time.Time `json:"attempted,omitzero"`    // somebody tried to send it
+	Accepted     time.Time `json:"accepted,omitzero"`     // its receiver took it
+	Delivered    time.Time `json:"delivered,omitzero"`    // the provider says that it arrived
+	Failed       time.Time `json:"failed,omitzero"`       // the provider says that it did not
+	Failure      string    `json:"failure,omitempty"`     // and why
+	Opened       time.Time `json:"opened,omitzero"`       // its link was opened
+	Acknowledged time.Time `json:"acknowledged,omitzero"` // its code was used
+}
+
+// beyondAccepted reports whether more is known than what the receiver answered.
+func (k PageKnown) beyondAccepted() bool {
+	return !k.Delivered.IsZero() || !k.Failed.IsZero() || !k.Opened.IsZero() || !k.Acknowledged.IsZero()
+}
+
+// Text says it in words, in the order in which it happens.
+func (k PageKnown) Text() string {
+	var b strings.Builder
+	for _, x := range []struct {
+		what string
+		at   time.Time
+	}{
+		{"attempted", k.Attempted},
+		{"accepted", k.Accepted},
+		{"delivered", k.Delivered},
+		{"not delivered", k.Failed},
+		{"opened", k.Opened},
+		{"acknowledged", k.Acknowledged},
+	} {
+		if x.at.IsZero() {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s %s", x.what, x.at.UTC().Format("15:04:05"))
+	}
+	return b.String()
 }
 
 // NextView is what happens next if nobody acts.

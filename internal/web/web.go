@@ -84,6 +84,10 @@ type Options struct {
 	Receive      func(ctx context.Context, source string, alerts []watchbill.Alert) error
 	Incidents    Incidents
 	Acts         Acts
+	Pages        Pages
+	Texts        Texts
+	Contacts     Contacts
+	ContactActs  ContactActs
 	Silences     Silences
 	Approvals    Approvals
 	Alertmanager Alertmanager
@@ -180,7 +184,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.changeRoutes(read))
+	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.actRoutes(), s.contactRoutes(), s.changeRoutes(read))
 }
 
 func (n Need) person() Need {

@@ -61,6 +61,7 @@ type PersonPage struct {
 	Method string    `json:"method"`
 	State  string    `json:"state"` // pending, delivered, dropped or held
 	Last   string    `json:"last,omitempty"`
+	Known  PageKnown `json:"known"`
 }
 
 // AlertWhy is an alert with the decisions about it, newest first.
@@ -148,6 +149,9 @@ func (v IncidentWhy) Text() string {
 		fmt.Fprintf(&b, "\n%s %s\n", p.Person, verdict)
 		for _, g := range p.Pages {
 			fmt.Fprintf(&b, "  %s  step %d by %s: %s\n", g.At.UTC().Format(whyTime), g.Step, g.Method, strings.TrimSuffix(g.State+", "+g.Last, ", "))
+			if g.Known.beyondAccepted() {
+				fmt.Fprintf(&b, "      %s\n", g.Known.Text())
+			}
 		}
 		for _, why := range p.Why {
 			fmt.Fprintf(&b, "  %s\n", why)
