@@ -38,7 +38,14 @@ func (t tokens) PutToken(ctx context.Context, tok auth.Token) error {
 	if err != nil {
 		return fmt.Errorf("encode token: %w", err)
 	}
-	return t.Update(ctx, func(tx *store.Tx) error { return tx.PutToken(tok.ID, tok.Hash, body) })
+	return t.Update(ctx, func(tx *store.Tx) error {
+		e := auditToken(tok)
+		e.At = tok.CreatedAt
+		if _, err := tx.PutAudit(e); err != nil {
+			return err
+		}
+		return tx.PutToken(tok.ID, tok.Hash, body)
+	})
 }
 
 // TouchToken records when a token was last used.

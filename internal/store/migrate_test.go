@@ -113,6 +113,11 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 8 {
 		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
 	}
+	if version >= 10 {
+		e := watchbill.AuditEntry{At: goldenTime(), Kind: watchbill.AuditStarted, Actor: watchbill.ActorSelf, Text: "version 1"}.Follow(0, "")
+		exec(`INSERT INTO audit_log (seq, at, kind, actor, via, object, text, detail, detail_sum, salt, erased, prev, hash) VALUES (1, ?, ?, ?, '', '', ?, '', '', '', 0, '', ?)`,
+			unix(e.At), e.Kind, e.Actor, e.Text, e.Hash)
+	}
 	if version >= 9 {
 		exec(`INSERT INTO receipt (page, kind, at, detail) VALUES (1, 'opened', ?, '')`, unix(goldenTime()))
 		exec(`INSERT INTO message (page, body) VALUES (1, '{"page": 1, "integration": "slack[0]", "channel": "C1", "stamp": "17.5"}')`)
@@ -218,6 +223,9 @@ func checkGolden(t *testing.T, path string, version int64) {
 		changes, cerr := tx.Changes(ChangeQuery{Limit: 5})
 		require.NoError(t, cerr)
 		require.Equal(t, version >= 12, len(changes) == 1 && changes[0].Requester == "carla")
+		entries, aerr := tx.VerifyAudit(&watchbill.AuditVerifier{}, func(err error) { t.Error(err) })
+		require.NoError(t, aerr)
+		require.Equal(t, version >= 10, entries == 1)
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {

@@ -42,6 +42,8 @@ type world struct {
 	silences []watchbill.Silence
 	fail     error // what everything behind the server returns
 	tokens   map[string]auth.Token
+	queried  web.AuditQuery
+	refused  []web.Refusal
 }
 
 func (w *world) act(format string, args ...any) error {
@@ -94,20 +96,6 @@ func (w *world) List(_ context.Context, state string, limit int) ([]watchbill.In
 		return nil, w.fail
 	}
 	return []watchbill.Incident{incidentOne()}, w.fail
-}
-
-func (w *world) WhyIncident(_ context.Context, id watchbill.IncidentID, person watchbill.PersonID) (web.IncidentWhy, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.asked = person
-	return web.IncidentWhy{Incident: watchbill.Incident{ID: id}}, w.fail
-}
-
-func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.AlertWhy, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.labels = labels
-	return nil, w.fail
 }
 
 func (w *world) Show(_ context.Context, id watchbill.IncidentID) (web.IncidentView, error) {
@@ -173,7 +161,7 @@ func (w *world) ApproveSilence(_ context.Context, who web.Actor, id string) (wat
 	return watchbill.Silence{ID: id, ApprovedBy: string(who.Person)}, w.act("approve %s by %s", id, who.Person)
 }
 
-func (w *world) ExpireSilence(_ context.Context, id string) error {
+func (w *world) ExpireSilence(_ context.Context, _ web.Actor, id string) error {
 	if err := w.act("expire %s", id); err != nil {
 		return err
 	}
@@ -269,6 +257,9 @@ func setUp(t testing.TB) *world {
 		Receive:      w.Receive,
 		Incidents:    w,
 		Acts:         w,
+		Moves:        w,
+		Drills:       w,
+		Responders:   w,
 		Pages:        w,
 		Texts:        w,
 		Contacts:     w,
@@ -280,6 +271,7 @@ func setUp(t testing.TB) *world {
 		Hold:         w,
 		Changes:      w,
 		Ledger:       w,
+		AuditLog:     w,
 		Services:     w,
 		Heartbeats:   w,
 		Hook:         w.hook,
@@ -288,7 +280,7 @@ func setUp(t testing.TB) *world {
 		Why:          w,
 		Explain:      w.explain,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
-		Reload:       func(context.Context) error { return w.act("reload") },
+		Reload:       func(context.Context, web.Actor) error { return w.act("reload") },
 		Ready:        func(context.Context) error { return w.failing() },
 		Metrics:      http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "watchbill_up 1\n") }),
 		Probe:        http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "probe_success 1\n") }),
@@ -345,68 +337,79 @@ func TestPermissions(t *testing.T) {
 		stewards = "manager support"
 	)
 	want := map[string]string{
-		"GET /-/healthy":                          anybody,
-		"GET /-/ready":                            anybody,
-		"POST /-/reload":                          "manager",
-		"GET /metrics":                            "machine:metrics " + people,
-		"GET /probe":                              "machine:metrics " + people,
-		"POST /api/v2/alerts":                     "machine:alerts " + marked,
-		"POST /hooks/{source}":                    "machine:hooks",
-		"POST /hooks/{source}/{token}":            "", // the token stands in the address: TestHookByAddress
-		"POST /v2/enqueue":                        anybody,
-		"POST /api/ops/v1/raise":                  people,
-		"GET /api/v2/silences":                    readers,
-		"POST /api/v2/silences":                   stewards,
-		"GET /api/v2/silence/{id}":                readers,
-		"DELETE /api/v2/silence/{id}":             stewards,
-		"GET /api/ops/v1/incidents":               readers,
-		"GET /api/ops/v1/incidents/{id}":          readers,
-		"POST /api/ops/v1/incidents/{id}/ack":     marked,
-		"POST /api/ops/v1/incidents/{id}/note":    marked,
-		"POST /api/ops/v1/incidents/{id}/resolve": marked,
-		"GET /api/ops/v1/explain":                 readers,
-		"GET /api/ops/v1/incidents/{id}/why":      readers,
-		"GET /api/ops/v1/alerts/why":              readers,
-		"POST /api/ops/v1/explain":                readers,
-		"GET /api/ops/v1/hold":                    readers,
-		"POST /api/ops/v1/hold/release":           "manager",
-		"POST /api/ops/v1/hold/drop":              "manager",
-		"POST /api/ops/v1/alarm/test":             stewards,
-		"POST /api/ops/v1/alarm/confirm":          marked,
-		"GET /ping/{key}":                         anybody,
-		"POST /ping/{key}":                        anybody,
-		"GET /ping/{key}/{rest...}":               anybody,
-		"POST /ping/{key}/{rest...}":              anybody,
-		"GET /api/ops/v1/heartbeats":              readers,
-		"GET /api/ops/v1/heartbeats/{name}":       readers,
-		"GET /i/{id}":                             readers,
-		"GET /runbooks/{name}":                    readers,
-		"POST /api/v1/write":                      "machine:write",
-		"GET /api/v1/query":                       readers,
-		"POST /api/v1/query":                      readers,
-		"GET /api/v1/query_range":                 readers,
-		"POST /api/v1/query_range":                readers,
-		"GET /api/v1/query_exemplars":             readers,
-		"POST /api/v1/query_exemplars":            readers,
-		"GET /api/v1/format_query":                readers,
-		"POST /api/v1/format_query":               readers,
-		"GET /api/v1/series":                      readers,
-		"POST /api/v1/series":                     readers,
-		"GET /api/v1/labels":                      readers,
-		"POST /api/v1/labels":                     readers,
-		"GET /api/v1/label/{name}/values":         readers,
-		"GET /api/v1/metadata":                    readers,
-		"GET /api/v1/targets":                     readers,
-		"GET /api/v1/targets/metadata":            readers,
-		"GET /api/v1/rules":                       readers,
-		"GET /api/v1/alerts":                      readers,
-		"GET /api/v2/alerts":                      readers,
-		"GET /api/v2/alerts/groups":               readers,
-		"GET /api/v2/receivers":                   readers,
-		"GET /api/v2/status":                      readers,
-		"GET /api/ops/v1/alerts/history":          readers,
-		"GET /api/ops/v1/targets":                 readers,
-		"GET /api/ops/v1/targets/{id}":            readers,
+		"GET /-/healthy":                           anybody,
+		"GET /-/ready":                             anybody,
+		"POST /-/reload":                           "manager",
+		"GET /metrics":                             "machine:metrics " + people,
+		"GET /probe":                               "machine:metrics " + people,
+		"POST /api/v2/alerts":                      "machine:alerts " + marked,
+		"POST /hooks/{source}":                     "machine:hooks",
+		"POST /hooks/{source}/{token}":             "", // the token stands in the address: TestHookByAddress
+		"POST /v2/enqueue":                         anybody,
+		"POST /api/ops/v1/raise":                   people,
+		"GET /api/v2/silences":                     readers,
+		"POST /api/v2/silences":                    stewards,
+		"GET /api/v2/silence/{id}":                 readers,
+		"DELETE /api/v2/silence/{id}":              stewards,
+		"GET /api/ops/v1/incidents":                readers,
+		"GET /api/ops/v1/incidents/{id}":           readers,
+		"POST /api/ops/v1/incidents/{id}/ack":      marked,
+		"POST /api/ops/v1/incidents/{id}/note":     marked,
+		"POST /api/ops/v1/incidents/{id}/resolve":  marked,
+		"GET /api/ops/v1/explain":                  readers,
+		"GET /api/ops/v1/incidents/{id}/why":       readers,
+		"GET /api/ops/v1/alerts/why":               readers,
+		"POST /api/ops/v1/explain":                 readers,
+		"GET /api/ops/v1/hold":                     readers,
+		"POST /api/ops/v1/hold/release":            "manager",
+		"POST /api/ops/v1/hold/drop":               "manager",
+		"GET /api/ops/v1/audit":                    "security support",
+		"POST /api/ops/v1/audit/erase":             "manager",
+		"POST /api/ops/v1/alarm/test":              stewards,
+		"POST /api/ops/v1/alarm/confirm":           marked,
+		"GET /ping/{key}":                          anybody,
+		"POST /ping/{key}":                         anybody,
+		"GET /ping/{key}/{rest...}":                anybody,
+		"POST /ping/{key}/{rest...}":               anybody,
+		"GET /api/ops/v1/heartbeats":               readers,
+		"GET /api/ops/v1/heartbeats/{name}":        readers,
+		"POST /api/ops/v1/drills":                  marked,
+		"GET /api/ops/v1/drills":                   readers,
+		"GET /api/ops/v1/drills/{id}":              readers,
+		"POST /api/ops/v1/incidents/{id}/escalate": marked,
+		"POST /api/ops/v1/incidents/{id}/status":   marked,
+		"POST /api/ops/v1/incidents/{id}/handover": marked,
+		"POST /api/ops/v1/incidents/{id}/not-mine": marked,
+		"POST /api/ops/v1/incidents/{id}/snooze":   marked,
+		"POST /api/ops/v1/incidents/{id}/call":     marked,
+		"GET /i/{id}":                              readers,
+		"GET /runbooks/{name}":                     readers,
+		"POST /api/v1/write":                       "machine:write",
+		"GET /api/v1/query":                        readers,
+		"POST /api/v1/query":                       readers,
+		"GET /api/v1/query_range":                  readers,
+		"POST /api/v1/query_range":                 readers,
+		"GET /api/v1/query_exemplars":              readers,
+		"POST /api/v1/query_exemplars":             readers,
+		"GET /api/v1/format_query":                 readers,
+		"POST /api/v1/format_query":                readers,
+		"GET /api/v1/series":                       readers,
+		"POST /api/v1/series":                      readers,
+		"GET /api/v1/labels":                       readers,
+		"POST /api/v1/labels":                      readers,
+		"GET /api/v1/label/{name}/values":          readers,
+		"GET /api/v1/metadata":                     readers,
+		"GET /api/v1/targets":                      readers,
+		"GET /api/v1/targets/metadata":             readers,
+		"GET /api/v1/rules":                        readers,
+		"GET /api/v1/alerts":                       readers,
+		"GET /api/v2/alerts":                       readers,
+		"GET /api/v2/alerts/groups":                readers,
+		"GET /api/v2/receivers":                    readers,
+		"GET /api/v2/status":                       readers,
+		"GET /api/ops/v1/alerts/history":           readers,
+		"GET /api/ops/v1/targets":                  readers,
+		"GET /api/ops/v1/targets/{id}":             readers,
 
 		"POST /api/ops/v1/silences/reach":             readers,
 		"POST /api/ops/v1/silences/{id}/approve":      stewards,
