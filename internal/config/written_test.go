@@ -22,6 +22,7 @@ func TestChangesOfAConfiguration(t *testing.T) {
 		return cfg.Written
 	}
 	const before = `external_url: http://w.test
+roles: {preset: operations}
 include: [more.yaml]
 people:
   - {name: ana, roles: [support], contact: [{receiver: push, after: 2m}]}
@@ -37,6 +38,7 @@ receivers:
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "more.yaml"), []byte("services: [{name: db, tier: 2}, {name: web}]\n"), 0o600))
 	later := load(`external_url: http://w.test
+roles: {preset: operations}
 include: [more.yaml]
 people:
   - {name: ana, roles: [support, manager], contact: [{receiver: push, after: 5m}]}
