@@ -73,3 +73,18 @@ func TestChangeRoutes(t *testing.T) {
 	require.Equal(t, http.StatusRequestEntityTooLarge, w.call("support", http.MethodPost, "/api/ops/v1/changes/1/done", `{"text": "`+strings.Repeat("t", 20000)+`"}`).Code)
 	require.Equal(t, []string{"change by support: t"}, w.done())
 }
+
+// changeCallers says who may call each route of changes.
+func changeCallers(people, readers string) map[string]string {
+	want := map[string]string{
+		"GET /api/ops/v1/changes":                 readers,
+		"POST /api/ops/v1/changes":                people, // who may is for change control to say
+		"GET /api/ops/v1/changes/{change}":        readers,
+		"GET /api/ops/v1/changes/{change}/permit": readers,
+		"GET /api/ops/v1/reports/changes":         readers,
+	}
+	for verb := range strings.FieldsSeq("edit approve reject perform witness done fail rollback break-glass review") {
+		want["POST /api/ops/v1/changes/{change}/"+verb] = people
+	}
+	return want
+}
