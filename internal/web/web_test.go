@@ -364,7 +364,7 @@ func TestPermissions(t *testing.T) {
 		"GET /api/ops/v1/hold":                     readers,
 		"POST /api/ops/v1/hold/release":            "manager",
 		"POST /api/ops/v1/hold/drop":               "manager",
-		"GET /api/ops/v1/audit":                    "manager security support", // the manager answers for every activity
+		"GET /api/ops/v1/audit":                    "manager security support",
 		"POST /api/ops/v1/audit/erase":             "manager",
 		"POST /api/ops/v1/alarm/test":              stewards,
 		"POST /api/ops/v1/alarm/confirm":           marked,
