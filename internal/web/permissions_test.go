@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func TestPermissions(t *testing.T) {
 		"GET /api/ops/v1/oncall/load":                  readers,
 		"GET /api/ops/v1/oncall/changes":               readers,
 		"POST /api/ops/v1/oncall/changes":              marked,
-		"POST /api/ops/v1/oncall/changes/{change}/end": marked,
+		"POST /api/ops/v1/oncall/changes/{duty}/end": marked,
 		"GET /api/ops/v1/coverage":                     readers,
 		"POST /-/reload":                               "manager",
 		"GET /metrics":                                 "machine:metrics " + people,
@@ -117,6 +118,7 @@ func TestPermissions(t *testing.T) {
 		"POST /sms/{receiver}/reply":                  anybody,
 		"POST /sms/{receiver}/status":                 anybody,
 	}
+	maps.Copy(want, changeCallers(people, readers))
 	for _, r := range setUp(t).server.Routes() {
 		name := r.Method + " " + r.Path
 		list, ok := want[name]
