@@ -314,7 +314,7 @@ func (a *app) oncallOverride() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d.Kind, d.Role, d.Person, d.Location = watchbill.ChangeOverride, watchbill.RoleID(words[0]), watchbill.PersonID(words[1]), location
+			d.Kind, d.Role, d.Person, d.Location = watchbill.DutyOverride, watchbill.RoleID(words[0]), watchbill.PersonID(words[1]), location
 			return a.change(c, web.DutyRequest{DutyChange: d})
 		},
 	}
@@ -335,7 +335,7 @@ func (a *app) oncallCover() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d.Kind, d.Role, d.Instead, d.Person = watchbill.ChangeCover, watchbill.RoleID(role), watchbill.PersonID(words[0]), watchbill.PersonID(words[1])
+			d.Kind, d.Role, d.Instead, d.Person = watchbill.DutyCover, watchbill.RoleID(role), watchbill.PersonID(words[0]), watchbill.PersonID(words[1])
 			return a.change(c, web.DutyRequest{DutyChange: d})
 		},
 	}
@@ -352,7 +352,7 @@ func (a *app) oncallSwap() *cobra.Command {
 			"may do so, and the manager. Ending one half ends both.",
 		Example: "  watchbill oncall swap support 2026-12-01T12:00:00Z 2026-12-08T12:00:00Z --reason \"holidays\"",
 		RunE: func(c *cobra.Command, words []string) (err error) {
-			q := web.DutyRequest{DutyChange: watchbill.DutyChange{Kind: watchbill.ChangeSwap, Role: watchbill.RoleID(words[0]), Reason: reason}}
+			q := web.DutyRequest{DutyChange: watchbill.DutyChange{Kind: watchbill.DutySwap, Role: watchbill.RoleID(words[0]), Reason: reason}}
 			if q.First, err = instantOf("first", words[1]); err != nil {
 				return err
 			}
@@ -378,7 +378,7 @@ func (a *app) oncallLeave() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d.Kind, d.Instead = watchbill.ChangeLeave, watchbill.PersonID(words[0])
+			d.Kind, d.Instead = watchbill.DutyLeave, watchbill.PersonID(words[0])
 			return a.change(c, web.DutyRequest{DutyChange: d})
 		},
 	}
