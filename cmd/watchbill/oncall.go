@@ -278,7 +278,7 @@ func (p *period) change() (d watchbill.DutyChange, err error) {
 }
 
 // change sends a change and prints what became of it.
-func (a *app) change(c *cobra.Command, q web.DutyRequest) error {
+func (a *app) changeDuty(c *cobra.Command, q web.DutyRequest) error {
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -315,7 +315,7 @@ func (a *app) oncallOverride() *cobra.Command {
 				return err
 			}
 			d.Kind, d.Role, d.Person, d.Location = watchbill.DutyOverride, watchbill.RoleID(words[0]), watchbill.PersonID(words[1]), location
-			return a.change(c, web.DutyRequest{DutyChange: d})
+			return a.changeDuty(c, web.DutyRequest{DutyChange: d})
 		},
 	}
 	p.flags(c)
@@ -336,7 +336,7 @@ func (a *app) oncallCover() *cobra.Command {
 				return err
 			}
 			d.Kind, d.Role, d.Instead, d.Person = watchbill.DutyCover, watchbill.RoleID(role), watchbill.PersonID(words[0]), watchbill.PersonID(words[1])
-			return a.change(c, web.DutyRequest{DutyChange: d})
+			return a.changeDuty(c, web.DutyRequest{DutyChange: d})
 		},
 	}
 	p.flags(c)
@@ -379,7 +379,7 @@ func (a *app) oncallLeave() *cobra.Command {
 				return err
 			}
 			d.Kind, d.Instead = watchbill.DutyLeave, watchbill.PersonID(words[0])
-			return a.change(c, web.DutyRequest{DutyChange: d})
+			return a.changeDuty(c, web.DutyRequest{DutyChange: d})
 		},
 	}
 	p.flags(c)
