@@ -277,7 +277,7 @@ func (p *period) change() (d watchbill.DutyChange, err error) {
 	return d, nil
 }
 
-// change sends a change and prints what became of it.
+// changeDuty sends a change of the duty and prints what became of it.
 func (a *app) changeDuty(c *cobra.Command, q web.DutyRequest) error {
 	client, err := a.client()
 	if err != nil {
@@ -359,7 +359,7 @@ func (a *app) oncallSwap() *cobra.Command {
 			if q.Second, err = instantOf("second", words[2]); err != nil {
 				return err
 			}
-			return a.change(c, q)
+			return a.changeDuty(c, q)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; required")
