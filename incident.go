@@ -60,6 +60,8 @@ type Incident struct {
 	Escalated      string     `json:"escalated,omitempty"`  // why the next step fires before its time
 	Previous       IncidentID `json:"previous,omitempty"`   // the closed incident of the same key
 
+	Plan []PlanStep `json:"plan,omitempty"` // how it will be resolved, in order
+
 	Drill *Drill `json:"drill,omitempty"` // nil: it is real
 
 	Seq  int64  `json:"seq"`  // number of its last event
@@ -104,6 +106,7 @@ const (
 	EventStatus       EventKind = "status_update"
 	EventPlanned      EventKind = "planned"
 	EventReminded     EventKind = "reminded"
+	EventPlan         EventKind = "plan" // something happened to a step of the plan
 
 	EventPageDelivered EventKind = "page_delivered" // as the provider says
 	EventPageOpened    EventKind = "page_opened"
@@ -196,6 +199,9 @@ const (
 	TimerPlan   TimerKind = "plan"   // a plan
 
 	TimerDrill TimerKind = "drill" // a drill's time is over
+
+	// What belongs to the incident whatever its generation.
+	TimerPlanStep TimerKind = "plan_step" // a step of the plan is overdue
 )
 
 // Timer is a row that says what happens to an incident at Due. There is at most

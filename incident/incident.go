@@ -74,6 +74,7 @@ type Effect struct {
 	Set      []watchbill.Timer
 	Cancel   []watchbill.TimerKind
 	Calls    []Call // pages beside the path
+	blocked  string // why a step of the plan goes no further
 }
 
 // Opening is what a new incident starts with.

@@ -54,3 +54,7 @@ func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.Ale
 	w.labels = labels
 	return nil, w.fail
 }
+
+func (w *world) ActOnPlan(_ context.Context, id watchbill.IncidentID, who web.Actor, a watchbill.PlanAct) (watchbill.Incident, error) {
+	return incidentOne(), w.act("%s plan of %s by %s: %s", a.Act, id, who.Person, a.Text)
+}

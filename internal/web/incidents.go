@@ -178,6 +178,7 @@ func (v IncidentView) Text() string {
 	for _, n := range v.Next {
 		fmt.Fprintf(&b, "next: %s at %s\n", n.Describe(inc), n.At.UTC().Format(time.RFC3339))
 	}
+	b.WriteString(PlanText(inc.Plan))
 	b.WriteString("\nTimeline\n")
 	for _, e := range v.Timeline {
 		fmt.Fprintf(&b, "  %s  %-16s %-10s %s\n", e.At.UTC().Format("2006-01-02 15:04:05"), e.Kind, e.Actor, e.Text)
@@ -202,6 +203,8 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 		return "it closes"
 	case watchbill.TimerDrill:
 		return "the drill ends"
+	case watchbill.TimerPlanStep:
+		return "a step of the plan is overdue"
 	case watchbill.TimerStatus, watchbill.TimerPlan:
 		owed := map[string]string{string(watchbill.TimerStatus): "a status update", string(watchbill.TimerPlan): "a plan"}[n.What]
 		if n.Step > 0 {

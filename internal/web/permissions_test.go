@@ -66,6 +66,8 @@ func TestPermissions(t *testing.T) {
 		"GET /api/ops/v1/heartbeats":                 readers,
 		"GET /api/ops/v1/heartbeats/{name}":          readers,
 		"POST /api/ops/v1/drills":                    marked,
+		"GET /api/ops/v1/incidents/{id}/plan":        readers,
+		"POST /api/ops/v1/incidents/{id}/plan":       marked,
 		"GET /api/ops/v1/drills":                     readers,
 		"GET /api/ops/v1/drills/{id}":                readers,
 		"POST /api/ops/v1/incidents/{id}/escalate":   marked,
