@@ -60,7 +60,8 @@ type Incident struct {
 	Escalated      string     `json:"escalated,omitempty"`  // why the next step fires before its time
 	Previous       IncidentID `json:"previous,omitempty"`   // the closed incident of the same key
 
-	Plan []PlanStep `json:"plan,omitempty"` // how it will be resolved, in order
+	Plan  []PlanStep `json:"plan,omitempty"`  // how it will be resolved, in order
+	Proof *Proof     `json:"proof,omitempty"` // what people said of it when it was over
 
 	Drill *Drill `json:"drill,omitempty"` // nil: it is real
 
@@ -199,6 +200,8 @@ const (
 	TimerPlan   TimerKind = "plan"   // a plan
 
 	TimerDrill TimerKind = "drill" // a drill's time is over
+
+	TimerProof TimerKind = "proof" // the closing proof is owed
 
 	// What belongs to the incident whatever its generation.
 	TimerPlanStep TimerKind = "plan_step" // a step of the plan is overdue

@@ -41,7 +41,7 @@ type planning struct {
 func (l *Life) Plan(now time.Time, inc watchbill.Incident, who Actor, act watchbill.PlanAct, f PlanFacts) (Effect, error) {
 	switch {
 	case inc.State == watchbill.StateClosed:
-		return Effect{}, watchbill.Errorf(watchbill.CodeConflict, "record what is left with: watchbill action add "+inc.ID.String()+" …", "%s is closed: its plan is kept as it was", inc.ID)
+		return Effect{}, watchbill.Errorf(watchbill.CodeConflict, "export it with: watchbill incident export "+inc.ID.String(), "%s is closed: its plan is kept as it was", inc.ID)
 	case inc.Drill != nil:
 		return Effect{}, watchbill.Errorf(watchbill.CodeConflict, "acknowledge it", "%s is a drill: there is nothing to plan", inc.ID)
 	}
@@ -321,7 +321,7 @@ func (p planning) handOver(s *watchbill.PlanStep) error {
 		s.Due = p.act.Due.UTC()
 	}
 	s.Late, s.LateAt = 0, time.Time{}
-	if s.Owner != p.who.Person {
+	if s.Owner != p.who.Person && p.e.Incident.State.Live() { // a page of one that is over would not be sent
 		p.e.Calls = append(p.e.Calls, Call{People: []watchbill.PersonID{s.Owner}, Kind: watchbill.CallPlan,
 			Reason: with(fmt.Sprintf("%s hands you step %d of the plan: %s", p.who.Person, s.N, s.Text), p.act.Note)})
 	}

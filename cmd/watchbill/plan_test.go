@@ -17,6 +17,7 @@ func (x *terminals) down() {
 		Labels:   watchbill.Labels{"alertname": "Down", "service": "checkout", "environment": "prod", "severity": "critical"},
 		StartsAt: now, EndsAt: now.Add(40 * time.Minute),
 	}}))
+	time.Sleep(time.Minute)
 	_, err := x.client["carla"].Acknowledge(x.t.Context(), 1, "")
 	require.NoError(x.t, err)
 }
@@ -45,7 +46,7 @@ func TestPlanThroughChange(t *testing.T) {
 		require.Contains(t, x.must("carla", "plan", "show", "INC-1"), "INC-1 has no plan")
 		x.must("carla", "plan", "add", "INC-1", "--kind", "check", "what changed lately")
 		out := x.must("carla", "plan", "add", "INC-1", "--kind", "rollback", "--due", "20m", "roll back to 41")
-		require.Contains(t, out, " 2  todo     rollback     roll back to 41\n      owner carla, due 2026-11-29T03:35:00Z\n")
+		require.Contains(t, out, " 2  todo     rollback     roll back to 41\n      owner carla, due 2026-11-29T03:36:00Z\n")
 		x.must("carla", "plan", "move", "INC-1", "2", "1")
 		x.must("carla", "plan", "edit", "INC-1", "1", "--owner", "ben", "what", "was", "released", "lately")
 		x.must("ben", "plan", "done", "INC-1", "1", "version 42 an hour ago")

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"watchbill"
@@ -18,7 +19,14 @@ func (f *flow) ActOnPlan(ctx context.Context, id watchbill.IncidentID, who web.A
 		if err != nil {
 			return incident.Effect{}, err
 		}
-		return w.life.Plan(w.now, inc, incident.Actor(who), a, facts)
+		e, err := w.life.Plan(w.now, inc, incident.Actor(who), a, facts)
+		if err != nil || a.Act != "handover" || len(e.Events) == 0 || inc.State.Live() {
+			return e, err
+		}
+		return e, w.tell(notice{
+			to: a.Owner, about: fmt.Sprintf("step %d of %s", a.Step, id), title: fmt.Sprintf("%s hands you step %d of the plan of %s", who.Person, a.Step, id),
+			impact: a.Note, action: "watchbill plan show " + id.String(), why: "it is yours now; the incident itself is over",
+		})
 	})
 }
 

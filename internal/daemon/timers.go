@@ -239,6 +239,10 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 	case watchbill.TimerPlanStep:
 		known := func(id watchbill.PersonID) bool { _, ok := w.people[id]; return ok }
 		return w.apply(w.life.StepsDue(w.now, inc, known), nil, w.lapsed(inc, "you had acknowledged it"))
+	case watchbill.TimerProof:
+		if inc.State == watchbill.StateResolved {
+			return w.proofOwed(inc)
+		}
 	case watchbill.TimerDrill:
 		if inc.Drill != nil && inc.State.Live() {
 			return w.apply(w.life.DrillOver(w.now, inc), nil, nil)
@@ -247,7 +251,7 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 		return w.quietEnded(inc)
 	case watchbill.TimerClose:
 		if inc.State == watchbill.StateResolved {
-			return w.apply(w.life.Close(w.now, inc), nil, nil)
+			return w.closes(inc)
 		}
 	}
 	return nil

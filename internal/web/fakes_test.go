@@ -58,3 +58,7 @@ func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.Ale
 func (w *world) ActOnPlan(_ context.Context, id watchbill.IncidentID, who web.Actor, a watchbill.PlanAct) (watchbill.Incident, error) {
 	return incidentOne(), w.act("%s plan of %s by %s: %s", a.Act, id, who.Person, a.Text)
 }
+
+func (w *world) CloseIncident(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.CloseRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("close %s by %s: %s %s", id, who.Person, r.Cause, r.Verdict)
+}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,6 +95,9 @@ type NoteRequest struct {
 type ResolveRequest struct {
 	Reason     string    `json:"reason"`
 	QuietUntil time.Time `json:"quiet_until,omitzero"`
+
+	Cause   string            `json:"cause,omitempty"` // of the closing proof, if it is known by now
+	Verdict watchbill.Verdict `json:"verdict,omitempty"`
 }
 
 // maxList is how many incidents one answer lists at most.
@@ -172,6 +176,9 @@ func (v IncidentView) Text() string {
 	if inc.HeldBy != "" {
 		fmt.Fprintf(&b, "held: %s\n", inc.HeldBy)
 	}
+	if p := inc.Proof; p != nil {
+		fmt.Fprintf(&b, "cause: %s\nverdict: %s\n", cmp.Or(p.Cause, "not said"), cmp.Or(string(p.Verdict), "not said"))
+	}
 	if inc.Runbook != "" {
 		fmt.Fprintf(&b, "runbook: %s\n", inc.Runbook)
 	}
@@ -203,6 +210,8 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 		return "it closes"
 	case watchbill.TimerDrill:
 		return "the drill ends"
+	case watchbill.TimerProof:
+		return "somebody is reminded of the closing proof"
 	case watchbill.TimerPlanStep:
 		return "a step of the plan is overdue"
 	case watchbill.TimerStatus, watchbill.TimerPlan:
@@ -263,6 +272,9 @@ func (s *Server) resolveIncident(w http.ResponseWriter, c call) error {
 	var body ResolveRequest
 	return s.act(w, c, &body, func(id watchbill.IncidentID) (watchbill.Incident, error) {
 		if err := checkText("reason", body.Reason); err != nil {
+			return watchbill.Incident{}, err
+		}
+		if err := checkProof(body.Cause, "", body.Verdict); err != nil {
 			return watchbill.Incident{}, err
 		}
 		if err := watchbill.CheckTime("quiet_until", body.QuietUntil); err != nil {

@@ -68,6 +68,8 @@ func TestPermissions(t *testing.T) {
 		"POST /api/ops/v1/drills":                    marked,
 		"GET /api/ops/v1/incidents/{id}/plan":        readers,
 		"POST /api/ops/v1/incidents/{id}/plan":       marked,
+		"POST /api/ops/v1/incidents/{id}/close":      marked,
+		"GET /api/ops/v1/incidents/{id}/export":      readers,
 		"GET /api/ops/v1/drills":                     readers,
 		"GET /api/ops/v1/drills/{id}":                readers,
 		"POST /api/ops/v1/incidents/{id}/escalate":   marked,

@@ -10,9 +10,10 @@ import (
 	"watchbill"
 )
 
-// Plans is what people do to the plan of an incident.
+// Plans is how an incident comes to its end: by its plan, with its proof.
 type Plans interface {
 	ActOnPlan(ctx context.Context, id watchbill.IncidentID, who Actor, a watchbill.PlanAct) (watchbill.Incident, error)
+	CloseIncident(ctx context.Context, id watchbill.IncidentID, who Actor, r CloseRequest) (watchbill.Incident, error)
 }
 
 func (s *Server) planRoutes(read, act Need) []Route {
@@ -20,6 +21,8 @@ func (s *Server) planRoutes(read, act Need) []Route {
 	return []Route{
 		{"GET", at, read, "The steps of its resolution plan, in order", s.showPlan},
 		{"POST", at, act, "Act on its plan: {\"act\": \"add|import|edit|move|do|done|skip|block|handover\", \"step\": 1, …}", s.actOnPlan},
+		{"POST", "/api/ops/v1/incidents/{id}/close", act, "Close it with its proof: {\"cause\": \"…\", \"verdict\": \"useful|noise|unclear\", \"signal\": \"…\"}", s.closeIncident},
+		{"GET", "/api/ops/v1/incidents/{id}/export", read, "All that is known of it, as a record: ?format=markdown|json", s.exportIncident},
 	}
 }
 
