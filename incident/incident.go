@@ -198,7 +198,7 @@ func (l *Life) AlertEnded(now time.Time, inc watchbill.Incident, a watchbill.Ale
 		self(now, watchbill.EventAlertEnded, "%s ended; %d still firing", differing(a, inc), firing),
 	}}
 	if firing > 0 {
-		if inc.State.Live() && inc.Severity.HigherThan(rest) {
+		if inc.State.Live() && inc.Severity.HigherThan(rest) && inc.SeverityBy == "" {
 			l.fall(now, &e, rest)
 		}
 		return e

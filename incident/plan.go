@@ -41,7 +41,7 @@ type planning struct {
 func (l *Life) Plan(now time.Time, inc watchbill.Incident, who Actor, act watchbill.PlanAct, f PlanFacts) (Effect, error) {
 	switch {
 	case inc.State == watchbill.StateClosed:
-		return Effect{}, watchbill.Errorf(watchbill.CodeConflict, "export it with: watchbill incident export "+inc.ID.String(), "%s is closed: its plan is kept as it was", inc.ID)
+		return Effect{}, watchbill.Errorf(watchbill.CodeConflict, "record what is left with: watchbill action add "+inc.ID.String()+" …", "%s is closed: its plan is kept as it was", inc.ID)
 	case inc.Drill != nil:
 		return Effect{}, watchbill.Errorf(watchbill.CodeConflict, "acknowledge it", "%s is a drill: there is nothing to plan", inc.ID)
 	}

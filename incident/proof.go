@@ -102,6 +102,7 @@ func (l *Life) CloseBy(now time.Time, inc watchbill.Incident, p watchbill.Proof,
 			"complete it with: watchbill incident close "+inc.ID.String()+" --cause … --verdict …", "%s lacks its closing proof: %s", inc.ID, strings.Join(missing, "; "))
 	}
 	e.Events = []watchbill.Event{by(now, who, watchbill.EventClosed, "closed: "+said(*e.Incident.Proof))}
+	l.keepSteps(now, &e, who)
 	l.shut(now, &e)
 	return e, nil
 }

@@ -38,7 +38,7 @@ func (a *app) incident() *cobra.Command {
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.incidentList(), a.incidentShow(), a.incidentWhy(), a.incidentAck(), a.incidentNote(), a.incidentResolve(),
-		a.incidentEscalate(), a.incidentHandOver(), a.incidentNotMine(), a.incidentSnooze(), a.incidentCall(), a.incidentStatus(), a.incidentClose(), a.incidentExport())
+		a.incidentEscalate(), a.incidentHandOver(), a.incidentNotMine(), a.incidentSnooze(), a.incidentCall(), a.incidentStatus(), a.incidentSeverity(), a.incidentRole(), a.incidentClose(), a.incidentExport())
 	return c
 }
 

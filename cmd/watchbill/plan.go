@@ -199,7 +199,7 @@ func (a *app) planHandOver() *cobra.Command {
 	c := &cobra.Command{
 		Use: "handover INCIDENT STEP [NOTE…] --to PERSON", Short: "Give a step to somebody else, who is paged", Args: args(cobra.MinimumNArgs(2)),
 		Long: "Give a step to somebody else, who is paged. One that is handed over with a time in the future does not\n" +
-			"keep the incident from being closed.",
+			"keep the incident from being closed: it outlives it as an action item.",
 		Example: "  watchbill plan handover INC-1 4 --to ben --due 2026-12-04T12:00:00Z grow the disk for good",
 		RunE: func(c *cobra.Command, words []string) (err error) {
 			if act.Owner == "" {

@@ -26,6 +26,8 @@ func TestClosingProof(t *testing.T) {
 		require.NoError(t, x.client["frank"].Reload(t.Context()))
 		x.down()
 		x.must("carla", "plan", "add", "INC-1", "--kind", "rollback", "--due", "20m", "roll back to 41")
+		x.must("carla", "incident", "severity", "INC-1", "sev1", "all of Europe is down")
+		x.must("carla", "incident", "role", "INC-1", "commander", "ana")
 		x.must("carla", "plan", "add", "INC-1", "fix the *leak* | for <b>good</b>")
 		x.must("carla", "change", "request", "--kind", "rollback", "--incident", "INC-1", "--title", "Roll back", "--service", "checkout", "--target", "t", "--command", "c", "--risk", "r", "--rollback", "b", "--verify", "v")
 		x.must("carla", "plan", "do", "INC-1", "1", "--change", "CHG-1")
@@ -66,9 +68,30 @@ func TestClosingProof(t *testing.T) {
 
 		golden.Compare(t, "export.md", x.must("ana", "incident", "export", "INC-1"))
 		require.Contains(t, x.must("ana", "incident", "export", "INC-1", "--format", "json"), "\"verdict\": \"useful\"")
+		x.actions()
 		_, status = x.run("ana", "incident", "export", "INC-1", "--format", "pdf")
 		require.Equal(t, exitUsage, status)
 		_, err = x.client["carla"].ActOnPlan(t.Context(), 1, watchbill.PlanAct{Act: "add", Text: "x"})
 		require.ErrorContains(t, err, "is closed")
 	})
+}
+
+// actions: what was handed over outlives the incident, and reminds its owner.
+func (x *terminals) actions() {
+	t := x.t
+	require.Contains(t, x.must("ana", "action", "list"), "INC-1     1       ben    2026-12-01T04:4")
+	require.Contains(t, x.must("ana", "action", "add", "INC-1", "--due", "24h", "write it up"), "INC-1 has action 2")
+	x.must("ana", "action", "done", "INC-1", "2", "done")
+	time.Sleep(48 * time.Hour)
+	var told []string
+	for _, p := range x.phone.Pages() {
+		if strings.HasPrefix(p.Annot["summary"], "Action 1 of INC-1 is due") {
+			told = append(told, p.Person)
+		}
+	}
+	require.Equal(t, []string{"ben"}, told)
+	x.must("ben", "action", "done", "INC-1", "1", "fixed for good")
+	require.NotContains(t, x.must("ana", "action", "list"), "INC-1")
+	_, status := x.run("ana", "action", "add", "INC-1", "no time")
+	require.Equal(t, exitUsage, status)
 }

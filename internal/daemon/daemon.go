@@ -238,6 +238,7 @@ func (d *Daemon) web() *web.Server {
 		Moves:        d.flow,
 		Drills:       d.flow,
 		Plans:        d.flow,
+		Actions:      d.flow,
 		Responders:   d.flow,
 		Pages:        d.flow,
 		Texts:        d.flow,

@@ -239,6 +239,8 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 	case watchbill.TimerPlanStep:
 		known := func(id watchbill.PersonID) bool { _, ok := w.people[id]; return ok }
 		return w.apply(w.life.StepsDue(w.now, inc, known), nil, w.lapsed(inc, "you had acknowledged it"))
+	case watchbill.TimerAction:
+		return w.actionsDue(inc)
 	case watchbill.TimerProof:
 		if inc.State == watchbill.StateResolved {
 			return w.proofOwed(inc)
@@ -259,7 +261,7 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 
 // ageless reports whether a timer belongs to its incident whatever its generation.
 func ageless(k watchbill.TimerKind) bool {
-	return k == watchbill.TimerDrill || k == watchbill.TimerPlanStep
+	return k == watchbill.TimerDrill || k == watchbill.TimerPlanStep || k == watchbill.TimerAction
 }
 
 // lapsed is the person who had acknowledged: paged with step 0.

@@ -202,6 +202,15 @@ func (x IncidentExport) tables(b *strings.Builder) {
 	}
 	table(b, "Plan", []string{"Step", "State", "Kind", "What", "Notes"}, rows)
 	rows = nil
+	for _, a := range inc.Actions {
+		done := "no"
+		if a.Done() {
+			done = strings.TrimSuffix(fmt.Sprintf("by %s, %s: %s", a.DoneBy, when(a.DoneAt), a.Evidence), ": ")
+		}
+		rows = append(rows, []string{fmt.Sprint(a.N), string(a.Owner), when(a.Due), a.Text, done})
+	}
+	table(b, "Action items", []string{"Action", "Owner", "Due", "What", "Done"}, rows)
+	rows = nil
 	for _, v := range x.Changes {
 		c := v.Change
 		var approvals []string
@@ -244,6 +253,9 @@ func (x IncidentExport) people() (rows [][]string) {
 			add(e.Actor, "took part")
 		}
 	}
+	for part, who := range inc.Parts {
+		add(string(who), string(part))
+	}
 	for _, s := range inc.Plan {
 		add(string(s.Owner), "owns a step of the plan")
 	}
@@ -251,6 +263,7 @@ func (x IncidentExport) people() (rows [][]string) {
 		add(string(p), "called to help")
 	}
 	for who, list := range parts {
+		slices.Sort(list)
 		rows = append(rows, []string{who, strings.Join(list, ", ")})
 	}
 	slices.SortFunc(rows, func(a, b []string) int { return strings.Compare(a[0], b[0]) })

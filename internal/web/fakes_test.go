@@ -62,3 +62,19 @@ func (w *world) ActOnPlan(_ context.Context, id watchbill.IncidentID, who web.Ac
 func (w *world) CloseIncident(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.CloseRequest) (watchbill.Incident, error) {
 	return incidentOne(), w.act("close %s by %s: %s %s", id, who.Person, r.Cause, r.Verdict)
 }
+
+func (w *world) OpenActions(context.Context) ([]watchbill.Incident, error) {
+	return []watchbill.Incident{{ID: 1, Actions: []watchbill.Action{{N: 1}}}}, w.failing()
+}
+
+func (w *world) ActOnActions(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.ActionRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("action of %s by %s: %s %d", id, who.Person, r.Text, r.Done)
+}
+
+func (w *world) Severity(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.SeverityRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("%s is %s by %s: %s", id, r.Severity, who.Person, r.Reason)
+}
+
+func (w *world) Assign(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.AssignRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("%s of %s is %s by %s", r.Role, id, r.Person, who.Person)
+}

@@ -212,6 +212,8 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 		return "the drill ends"
 	case watchbill.TimerProof:
 		return "somebody is reminded of the closing proof"
+	case watchbill.TimerAction:
+		return "somebody is reminded of an action item"
 	case watchbill.TimerPlanStep:
 		return "a step of the plan is overdue"
 	case watchbill.TimerStatus, watchbill.TimerPlan:

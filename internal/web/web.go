@@ -87,6 +87,7 @@ type Options struct {
 	Moves        Moves
 	Drills       Drills
 	Plans        Plans
+	Actions      Actions
 	Responders   Responders
 	Pages        Pages
 	Texts        Texts
@@ -205,6 +206,7 @@ func (s *Server) Routes() []Route {
 		s.moveRoutes(raise.person()),
 		s.drillRoutes(read, raise.person()),
 		s.planRoutes(read, raise.person()),
+		s.actionRoutes(read, raise.person()),
 		s.auditRoutes(),
 		s.changeRoutes(read),
 	)

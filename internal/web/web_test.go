@@ -259,6 +259,7 @@ func setUp(t testing.TB) *world {
 		Moves:        w,
 		Drills:       w,
 		Plans:        w,
+		Actions:      w,
 		Responders:   w,
 		Pages:        w,
 		Texts:        w,
