@@ -2,8 +2,8 @@ package watchbill
 
 import "time"
 
-// Action is something that is left to do when an incident is over. It outlives it.
-type Action struct {
+// ActionItem is something that is left to do when an incident is over. It outlives it.
+type ActionItem struct {
 	N        int       `json:"n"` // from 1
 	Text     string    `json:"text"`
 	Owner    PersonID  `json:"owner"`
@@ -18,7 +18,7 @@ type Action struct {
 }
 
 // Done reports whether it is.
-func (a Action) Done() bool { return !a.DoneAt.IsZero() }
+func (a ActionItem) Done() bool { return !a.DoneAt.IsZero() }
 
 // IncidentRole is a part that somebody has in an incident.
 type IncidentRole string

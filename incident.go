@@ -63,7 +63,7 @@ type Incident struct {
 	Plan  []PlanStep `json:"plan,omitempty"`  // how it will be resolved, in order
 	Proof *Proof     `json:"proof,omitempty"` // what people said of it when it was over
 
-	Actions    []Action                  `json:"actions,omitempty"`     // what is left to do
+	Actions    []ActionItem              `json:"actions,omitempty"`     // what is left to do
 	Parts      map[IncidentRole]PersonID `json:"parts,omitempty"`       // who is commander, responder, scribe
 	SeverityBy PersonID                  `json:"severity_by,omitempty"` // who changed the severity last, if a person did
 

@@ -17,7 +17,7 @@ const maxActions = 100
 const remindAction = 24 * time.Hour
 
 // AddAction adds an action item, to an incident in any state.
-func (l *Life) AddAction(now time.Time, inc watchbill.Incident, who Actor, a watchbill.Action) (Effect, error) {
+func (l *Life) AddAction(now time.Time, inc watchbill.Incident, who Actor, a watchbill.ActionItem) (Effect, error) {
 	a.Text = strings.TrimSpace(a.Text)
 	switch {
 	case inc.Drill != nil:
@@ -38,7 +38,7 @@ func (l *Life) AddAction(now time.Time, inc watchbill.Incident, who Actor, a wat
 }
 
 // act adds an action item that was checked.
-func (l *Life) act(now time.Time, e *Effect, who Actor, a watchbill.Action) {
+func (l *Life) act(now time.Time, e *Effect, who Actor, a watchbill.ActionItem) {
 	inc := &e.Incident
 	a.N, a.AddedBy, a.AddedAt = len(inc.Actions)+1, who.Person, now
 	a.Due = a.Due.UTC()
@@ -82,10 +82,10 @@ func (l *Life) timeActions(e *Effect) {
 
 // ActionsDue returns the action items of which somebody must be told now, and what
 // follows.
-func (l *Life) ActionsDue(now time.Time, inc watchbill.Incident) (Effect, []watchbill.Action) {
+func (l *Life) ActionsDue(now time.Time, inc watchbill.Incident) (Effect, []watchbill.ActionItem) {
 	e := Effect{Incident: inc}
 	e.Incident.Actions = slices.Clone(inc.Actions)
-	var due []watchbill.Action
+	var due []watchbill.ActionItem
 	for i := range e.Incident.Actions {
 		a := &e.Incident.Actions[i]
 		if a.Done() || a.RemindAt.After(now) {
@@ -105,7 +105,7 @@ func (l *Life) keepSteps(now time.Time, e *Effect, who Actor) {
 	e.Incident.Actions = slices.Clone(e.Incident.Actions)
 	for _, s := range e.Incident.Plan {
 		if !s.Over() && s.From != "" && s.Owner != "" && s.Due.After(now) && len(e.Incident.Actions) < maxActions {
-			l.act(now, e, who, watchbill.Action{Text: s.Text, Owner: s.Owner, Due: s.Due})
+			l.act(now, e, who, watchbill.ActionItem{Text: s.Text, Owner: s.Owner, Due: s.Due})
 		}
 	}
 }

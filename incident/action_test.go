@@ -19,7 +19,7 @@ func TestActions(t *testing.T) {
 	inc := taken(t, l, watchbill.Sev3)
 	inc.State = watchbill.StateClosed
 	due := t0().Add(48 * time.Hour)
-	for want, a := range map[string]watchbill.Action{
+	for want, a := range map[string]watchbill.ActionItem{
 		"text: is empty":  {Owner: "ben", Due: due},
 		"owner: is empty": {Text: "x", Due: due},
 		"due: is missing": {Text: "x", Owner: "ben"},
@@ -27,7 +27,7 @@ func TestActions(t *testing.T) {
 		_, err := l.AddAction(t0(), inc, ana, a)
 		require.ErrorContains(t, err, want)
 	}
-	e, err := l.AddAction(t0(), inc, ana, watchbill.Action{Text: "grow the disk", Owner: "ben", Due: due})
+	e, err := l.AddAction(t0(), inc, ana, watchbill.ActionItem{Text: "grow the disk", Owner: "ben", Due: due})
 	require.NoError(t, err)
 	require.Equal(t, []watchbill.Timer{{Kind: watchbill.TimerAction, Generation: 1, Due: due}}, e.Set)
 	x, told := l.ActionsDue(due, e.Incident)

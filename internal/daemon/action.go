@@ -31,7 +31,7 @@ func (f *flow) ActOnActions(ctx context.Context, id watchbill.IncidentID, who we
 		if err := w.somebody("owner", r.Owner); err != nil {
 			return incident.Effect{}, err
 		}
-		return w.life.AddAction(w.now, inc, incident.Actor(who), watchbill.Action{Text: r.Text, Owner: r.Owner, Due: r.Due})
+		return w.life.AddAction(w.now, inc, incident.Actor(who), watchbill.ActionItem{Text: r.Text, Owner: r.Owner, Due: r.Due})
 	})
 }
 

@@ -42,7 +42,7 @@ type AssignRequest struct {
 type ActionView struct {
 	Incident watchbill.IncidentID `json:"incident"`
 	Title    string               `json:"title"`
-	watchbill.Action
+	watchbill.ActionItem
 }
 
 func (s *Server) actionRoutes(read, act Need) []Route {

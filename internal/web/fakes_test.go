@@ -64,7 +64,7 @@ func (w *world) CloseIncident(_ context.Context, id watchbill.IncidentID, who we
 }
 
 func (w *world) OpenActions(context.Context) ([]watchbill.Incident, error) {
-	return []watchbill.Incident{{ID: 1, Actions: []watchbill.Action{{N: 1}}}}, w.failing()
+	return []watchbill.Incident{{ID: 1, Actions: []watchbill.ActionItem{{N: 1}}}}, w.failing()
 }
 
 func (w *world) ActOnActions(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.ActionRequest) (watchbill.Incident, error) {
