@@ -322,8 +322,10 @@ func (p planning) handOver(s *watchbill.PlanStep) error {
 	}
 	s.Late, s.LateAt = 0, time.Time{}
 	if s.Owner != p.who.Person && p.e.Incident.State.Live() { // a page of one that is over would not be sent
-		p.e.Calls = append(p.e.Calls, Call{People: []watchbill.PersonID{s.Owner}, Kind: watchbill.CallPlan,
-			Reason: with(fmt.Sprintf("%s hands you step %d of the plan: %s", p.who.Person, s.N, s.Text), p.act.Note)})
+		p.e.Calls = append(p.e.Calls, Call{
+			People: []watchbill.PersonID{s.Owner}, Kind: watchbill.CallPlan,
+			Reason: with(fmt.Sprintf("%s hands you step %d of the plan: %s", p.who.Person, s.N, s.Text), p.act.Note),
+		})
 	}
 	return p.record(*s, "%s", with("is handed over"+whose(*s), p.act.Note))
 }
@@ -415,8 +417,10 @@ func (l *Life) StepsDue(now time.Time, inc watchbill.Incident, known func(watchb
 		if s.Late == 0 && s.Owner != "" && known(s.Owner) {
 			s.Late = 1
 			e.Incident.Awaited = including(e.Incident.Awaited, s.Owner)
-			e.Calls = append(e.Calls, Call{People: []watchbill.PersonID{s.Owner}, Kind: watchbill.CallPlan,
-				Reason: fmt.Sprintf("%s; say how it stands with: watchbill plan done %s %d, or block, skip, handover", what, inc.ID, s.N)})
+			e.Calls = append(e.Calls, Call{
+				People: []watchbill.PersonID{s.Owner}, Kind: watchbill.CallPlan,
+				Reason: fmt.Sprintf("%s; say how it stands with: watchbill plan done %s %d, or block, skip, handover", what, inc.ID, s.N),
+			})
 			e.Events = append(e.Events, self(now, watchbill.EventReminded, "reminded %s: %s", s.Owner, what))
 			continue
 		}

@@ -41,4 +41,3 @@ func (b *builder) closingProof() {
 		}
 	}
 }
-
