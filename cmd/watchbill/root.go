@@ -24,6 +24,7 @@ type app struct {
 	url       string
 	tokenFile string
 	output    output
+	warned    string
 }
 
 // output is the form in which results are printed.
@@ -115,7 +116,15 @@ func (a *app) client() (*web.Client, error) {
 	if err != nil {
 		return nil, watchbill.Errorf(watchbill.CodeUnauthenticated, "check --token-file", "cannot read your token: %v", err)
 	}
-	return &web.Client{URL: a.url, Token: strings.TrimSpace(string(b)), HTTP: &http.Client{Timeout: 30 * time.Second}}, nil
+	return &web.Client{URL: a.url, Token: strings.TrimSpace(string(b)), HTTP: &http.Client{Timeout: 30 * time.Second}, Warn: a.warn}, nil
+}
+
+// warn says something once that is no part of the result.
+func (a *app) warn(text string) {
+	if a.warned != text {
+		a.warned = text
+		fmt.Fprintln(a.stderr, "warning: "+text)
+	}
 }
 
 // load reads the configuration that --config names.

@@ -43,3 +43,10 @@ func (r *recent) put(hash string, t Token, now time.Time) {
 	}
 	r.m[hash] = lookup{t, now}
 }
+
+// drop forgets a token, so that the next request asks the store.
+func (r *recent) drop(hash string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.m, hash)
+}

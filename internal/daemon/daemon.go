@@ -228,6 +228,7 @@ func (d *Daemon) web() *web.Server {
 	return web.New(web.Options{
 		Authenticate: d.auth.Authenticate,
 		Matrix:       func() watchbill.Matrix { return d.rooms.Load().matrix },
+		Tokens:       d.auth,
 		Receive:      d.intakes.receive,
 		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,

@@ -21,6 +21,7 @@ type stats struct {
 	audited      prometheus.Gauge
 	broken       prometheus.Gauge
 	staleBooks   prometheus.Gauge
+	expiring     prometheus.Gauge
 	notifyErrors prometheus.Counter
 	batches      prometheus.Histogram
 	rejected     *prometheus.CounterVec
@@ -52,6 +53,7 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 		audited:      f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_verified_timestamp_seconds", Help: "When all event chains were last verified."}),
 		broken:       f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_broken_chains", Help: "Incidents whose event chain did not verify."}),
 		staleBooks:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_runbooks_stale", Help: "Runbooks that nobody reviewed for too long."}),
+		expiring:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_tokens_expiring", Help: "Tokens that are in use and end within 14 days."}),
 		notifyErrors: f.NewCounter(prometheus.CounterOpts{Name: "watchbill_intake_errors_total", Help: "Alerts of the rule engine that could not be stored and were kept for another try."}),
 		batches: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "watchbill_group_commit_batch_size", Help: "Writes that shared a transaction and its fsync.",

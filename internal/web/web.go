@@ -81,6 +81,7 @@ type Approvals interface {
 type Options struct {
 	Authenticate func(ctx context.Context, now time.Time, header string) (auth.Identity, error)
 	Matrix       func() watchbill.Matrix
+	Tokens       Tokens
 	Receive      func(ctx context.Context, source string, alerts []watchbill.Alert) error
 	Incidents    Incidents
 	Acts         Acts
@@ -182,7 +183,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.actRoutes(), s.contactRoutes())
+	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.actRoutes(), s.contactRoutes(), s.tokenRoutes())
 }
 
 func (n Need) person() Need {
@@ -210,6 +211,9 @@ func (s *Server) serve(r Route) http.HandlerFunc {
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		c := call{Request: req}
 		err := s.admit(&c, r.Need)
+		if end := c.id.ExpiresAt; auth.ExpiresSoon(time.Now(), end) {
+			h.Set(tokenEnds, end.UTC().Format(time.RFC3339))
+		}
 		if err == nil {
 			req.Body = http.MaxBytesReader(w, req.Body, maxBody)
 			err = r.handle(w, c)

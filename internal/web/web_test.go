@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -28,6 +29,7 @@ type world struct {
 	server  *web.Server
 	options web.Options
 	headers map[string]string // by caller: the Authorization header
+	auth    *auth.Auth
 
 	mu       sync.Mutex
 	acts     []string // everything that changed something, in order
@@ -74,7 +76,27 @@ func (w *world) PutToken(_ context.Context, tok auth.Token) error {
 	return nil
 }
 
-func (w *world) TouchToken(context.Context, string, time.Time) error { return nil }
+func (w *world) ListTokens(context.Context) ([]auth.Token, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.SortedFunc(maps.Values(w.tokens), func(a, b auth.Token) int { return strings.Compare(a.Name, b.Name) }), w.fail
+}
+
+func (w *world) ChangeToken(_ context.Context, id string, change func(*auth.Token) error) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for hash, tok := range w.tokens {
+		if tok.ID != id {
+			continue
+		}
+		err := change(&tok)
+		if err == nil {
+			w.tokens[hash] = tok
+		}
+		return true, err
+	}
+	return false, nil
+}
 
 func (w *world) Receive(_ context.Context, source string, alerts []watchbill.Alert) error {
 	if err := w.act("receive %d of %s", len(alerts), source); err != nil {
@@ -236,6 +258,7 @@ func setUp(t testing.TB) *world {
 		p, ok := people[id]
 		return p, ok
 	})
+	w.auth = a
 	create := func(caller string, spec auth.Spec) {
 		spec.Name = caller
 		secret, _, err := a.Create(t.Context(), time.Now(), spec)
@@ -266,6 +289,7 @@ func setUp(t testing.TB) *world {
 	w.options = web.Options{
 		Authenticate: a.Authenticate,
 		Matrix:       func() watchbill.Matrix { return matrix },
+		Tokens:       a,
 		Receive:      w.Receive,
 		Incidents:    w,
 		Acts:         w,
@@ -416,6 +440,8 @@ func TestPermissions(t *testing.T) {
 		"POST /api/ops/v1/contacts/{contact}/test":    people,
 		"POST /api/ops/v1/contacts/{contact}/confirm": people,
 		"DELETE /api/ops/v1/contacts/{contact}":       people,
+		"GET /api/ops/v1/tokens":                      people,
+		"DELETE /api/ops/v1/tokens/{id}":              people,
 		"GET /act/{page}/{token}":                     anybody,
 		"POST /act/{page}/{token}":                    anybody,
 		"POST /sms/{receiver}/reply":                  anybody,
