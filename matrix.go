@@ -295,6 +295,21 @@ type Person struct {
 	Quiet     *QuietHours // nil: none
 	Deputy    PersonID
 	Developer bool
+
+	Identities []string // at the identity provider: values of the claim that names people
+}
+
+// HasIdentity reports whether a value of a claim names the person: for email their
+// address too, in any case, for every other claim one of their identities as it is
+// written.
+func (p Person) HasIdentity(claim, value string) bool {
+	if value == "" {
+		return false
+	}
+	if claim != "email" {
+		return slices.Contains(p.Identities, value)
+	}
+	return strings.EqualFold(p.Email, value) || slices.ContainsFunc(p.Identities, func(i string) bool { return strings.EqualFold(i, value) })
 }
 
 // Holds reports whether the person has a role.

@@ -39,6 +39,22 @@
 // again. A revocation through the daemon takes effect at once, one that another
 // process writes into the store within a second.
 //
+// # Sessions
+//
+// A person who signs in with a browser gets a session ([SignIn]): by a password,
+// or by an identity provider that speaks OpenID Connect. What the browser holds is
+// a cookie with 256 random bits, made anew at every sign-in; what is stored is its
+// SHA-256. A session ends after a time without use, at the latest after another
+// time, when its person signs out or leaves the configuration, and, but for the one
+// that did it, when the password is changed.
+//
+// # Passwords
+//
+// A password is stored as argon2id with its parameters. The first one is chosen
+// with an invitation: a link that works once, for a day. Whoever guesses waits
+// longer with every try, by account and by address, also when the tries are made
+// at the same time; an account that does not exist takes as long as one that does.
+//
 // # Refusals
 //
 // Every refused token gets the same answer, whether it is unknown, expired,
@@ -154,6 +170,8 @@ type Identity struct {
 	TokenID string
 
 	ExpiresAt time.Time // of the token
+
+	SessionID string // of a person who signed in with a browser
 }
 
 // IsPerson reports whether a person is calling.
@@ -176,7 +194,7 @@ type Auth struct {
 	ttl    time.Duration
 	tokens Tokens
 	people People
-	recent recent
+	recent recent[Token]
 }
 
 // New returns an Auth. People is asked at every request, so that somebody who

@@ -250,7 +250,7 @@ func (b *builder) general() {
 	if c.PagesPerMinute = per.or(DefaultPagesPerMinute); c.PagesPerMinute < 1 {
 		b.problem(per.n, "write 5", "pages_per_minute must be at least 1")
 	}
-	c.Auth.TokenTTL = b.positive(f.Auth.TokenTTL, "token_ttl")
+	b.signIn()
 	if dir := f.Runbooks.Dir; dir.given() {
 		c.Runbooks.Dir = b.absolute(dir.n, dir.v)
 		if b.needFolder(dir, c.Runbooks.Dir) {

@@ -90,6 +90,7 @@ func (b *builder) peopleSection() {
 			b.person(e)
 		}
 	}
+	b.identities()
 	if b.untrusted || b.guessing {
 		return
 	}
@@ -147,6 +148,7 @@ func (b *builder) person(e personEntry) {
 		p.Level[level.Key.v] = level.Value.v
 	}
 	p.Phone, p.Quiet = b.phone(e.Phone), b.quietHours(e.Quiet)
+	p.Identities = values(e.Identities)
 	p.Contact = b.contacts(e)
 	b.cfg.People = append(b.cfg.People, p)
 }

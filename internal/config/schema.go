@@ -139,6 +139,8 @@ type personEntry struct {
 	Contact   []contactEntry `yaml:"contact"`
 	Deputy    text           `yaml:"deputy"`
 	Developer toggle         `yaml:"developer"`
+
+	Identities []text `yaml:"identities"`
 }
 
 type contactEntry struct {
@@ -207,5 +209,22 @@ type runbooksSection struct {
 }
 
 type authSection struct {
-	TokenTTL duration `yaml:"token_ttl"`
+	TokenTTL duration       `yaml:"token_ttl"`
+	Session  sessionSection `yaml:"session"`
+	OIDC     oidcSection    `yaml:"oidc"`
+}
+
+type sessionSection struct {
+	Idle     duration `yaml:"idle"`
+	Absolute duration `yaml:"absolute"`
+}
+
+type oidcSection struct {
+	where
+	Name             text   `yaml:"name"`
+	Issuer           text   `yaml:"issuer"`
+	ClientID         text   `yaml:"client_id"`
+	ClientSecretFile text   `yaml:"client_secret_file"`
+	Scopes           []text `yaml:"scopes"`
+	Claim            text   `yaml:"claim"`
 }

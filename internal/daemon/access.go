@@ -21,6 +21,10 @@ type accessKind string
 
 const (
 	accessTokenRevoked accessKind = "token_revoked"
+	accessSignedIn     accessKind = "signed_in"
+	accessSessionEnded accessKind = "session_ended"
+	accessInvited      accessKind = "invited"
+	accessPasswordSet  accessKind = "password_set"
 )
 
 // recordAccess is where an entry of the record is written, in the transaction of

@@ -85,6 +85,7 @@ type Daemon struct {
 	store     *store.Store
 	flow      *flow
 	auth      *auth.Auth
+	signIn    *auth.SignIn
 	collector *collector.Collector
 	worker    *notify.Worker
 	listener  net.Listener
@@ -179,6 +180,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		Beat: func() { d.flow.health.beat(loopPages) },
 	})
 	d.auth = auth.New(cfg.Auth, tokens{d.store}, d.person)
+	d.signIn = auth.NewSignIn(cfg.Auth, accounts{d.store}, directory{d}, providerClient(o.DialContext))
 	d.collector, err = collector.New(selfMonitored(cfg), collector.Options{
 		Dir: filepath.Join(cfg.DataDir, "series"), Logger: o.Logger, Registerer: d.registry,
 		Notify: d.fromRules, DialContext: o.DialContext, Self: d.registry,
@@ -229,6 +231,8 @@ func (d *Daemon) web() *web.Server {
 		Authenticate: d.auth.Authenticate,
 		Matrix:       func() watchbill.Matrix { return d.rooms.Load().matrix },
 		Tokens:       d.auth,
+		SignIn:       d.signIn,
+		External:     func() string { return d.rooms.Load().externalURL },
 		Receive:      d.intakes.receive,
 		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,
@@ -374,7 +378,7 @@ func (d *Daemon) replace() error {
 		return err
 	}
 	for key, changed := range map[string]bool{
-		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": cfg.Auth != d.fixed.Auth,
+		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": !reflect.DeepEqual(cfg.Auth, d.fixed.Auth),
 	} {
 		if changed {
 			d.o.Logger.Warn("a reload does not change this; it takes effect at the next start", "key", key)
@@ -394,6 +398,7 @@ func (d *Daemon) replace() error {
 	d.worker.Reload(r.notifier)
 	d.watch.reload(cfg)
 	d.heartbeats.reload(cfg.Heartbeats)
+	d.sweepSessions(context.Background())
 	d.wake(store.News{Pages: true, Due: time.Now()})
 	return nil
 }

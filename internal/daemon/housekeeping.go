@@ -21,7 +21,7 @@ func (d *Daemon) housekeeping() (stop func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up housekeeping: %w", err)
 	}
-	jobs := map[string]func(context.Context){"verify the audit chain": d.verifyChains, "count stale runbooks": d.countStale, "delete what is old": d.retain, "look at tokens": d.lookAtTokens}
+	jobs := map[string]func(context.Context){"verify the audit chain": d.verifyChains, "count stale runbooks": d.countStale, "delete what is old": d.retain, "look at tokens": d.lookAtTokens, "end sessions": d.sweepSessions}
 	for name, job := range jobs {
 		_, err := s.NewJob(gocron.DurationJob(6*time.Hour), gocron.NewTask(job),
 			gocron.WithName(name), gocron.WithSingletonMode(gocron.LimitModeReschedule), gocron.WithStartAt(gocron.WithStartImmediately()))

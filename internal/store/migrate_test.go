@@ -117,6 +117,11 @@ func writeGolden(t *testing.T, version int64, file string) {
 		exec(`INSERT INTO receipt (page, kind, at, detail) VALUES (1, 'opened', ?, '')`, unix(goldenTime()))
 		exec(`INSERT INTO message (page, body) VALUES (1, '{"page": 1, "integration": "slack[0]", "channel": "C1", "stamp": "17.5"}')`)
 	}
+	if version >= 14 {
+		exec(`INSERT INTO session (hash, person, body) VALUES ('cookie', 'ana', '{"person": "ana"}')`)
+		exec(`INSERT INTO password (person, body) VALUES ('ana', '{"person": "ana"}')`)
+		exec(`INSERT INTO invitation (person, hash, body) VALUES ('ben', 'code', '{"person": "ben"}')`)
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -207,6 +212,15 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.NoError(t, err)
 		messages, err := tx.MessagesOf(1)
 		require.Equal(t, version >= 9, len(messages) == 1 && messages[0].Stamp == "17.5")
+		require.NoError(t, err)
+		sessions, err := tx.Sessions("ana")
+		require.Equal(t, version >= 14, len(sessions) == 1)
+		require.NoError(t, err)
+		_, found, err = tx.Password("ana")
+		require.Equal(t, version >= 14, found)
+		require.NoError(t, err)
+		_, found, err = tx.Invitation("code")
+		require.Equal(t, version >= 14, found)
 		require.NoError(t, err)
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)

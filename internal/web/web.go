@@ -1,14 +1,15 @@
 // Package web is the daemon's HTTP side: health, metrics, the intake of alerts,
-// silences, and the API by which people act on incidents. It also holds the Go
-// client of that API, [Client].
+// silences, the API by which people act on incidents, and the pages by which they
+// sign in. It also holds the Go client of that API, [Client].
 //
 // # Who may call
 //
 // Every route is a line of one table ([Server.Routes]) with what it needs.
-// Health is open; everything else needs a token, as "Authorization: Bearer …" or
-// as the password of HTTP Basic, which is how amtool, Prometheus and a browser
-// send it. A machine's token may do what its scopes say. A person's token may do
-// what the responsibility matrix allows that person ([watchbill.Matrix.May]).
+// Health is open, and so are the pages to sign in; everything else needs a token,
+// as "Authorization: Bearer …" or as the password of HTTP Basic, which is how
+// amtool and Prometheus send it, or the cookie of a session that began at /login.
+// A machine's token may do what its scopes say. A person, by token or session, may
+// do what the responsibility matrix allows ([watchbill.Matrix.May]).
 //
 // # Requests and answers
 //
@@ -82,6 +83,8 @@ type Options struct {
 	Authenticate func(ctx context.Context, now time.Time, header string) (auth.Identity, error)
 	Matrix       func() watchbill.Matrix
 	Tokens       Tokens
+	SignIn       *auth.SignIn
+	External     func() string // external_url
 	Receive      func(ctx context.Context, source string, alerts []watchbill.Alert) error
 	Incidents    Incidents
 	Acts         Acts
@@ -128,7 +131,9 @@ type call struct {
 // actor is the person behind the call.
 func (c call) actor() Actor {
 	via := "api"
-	if c.Header.Get("X-Watchbill-Via") == "cli" {
+	if c.id.SessionID != "" {
+		via = "console"
+	} else if c.Header.Get("X-Watchbill-Via") == "cli" {
 		via = "cli"
 	}
 	return Actor{Person: c.id.Person.ID, Via: via}
@@ -183,7 +188,7 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.actRoutes(), s.contactRoutes(), s.tokenRoutes())
+	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.actRoutes(), s.contactRoutes(), s.tokenRoutes(), s.sessionRoutes(), s.signRoutes())
 }
 
 func (n Need) person() Need {
@@ -218,10 +223,16 @@ func (s *Server) serve(r Route) http.HandlerFunc {
 			req.Body = http.MaxBytesReader(w, req.Body, maxBody)
 			err = r.handle(w, c)
 		}
-		if err != nil {
-			s.fail(w, c, err)
+		if err == nil || unauthenticated(err) && s.toLogin(w, c) {
+			return
 		}
+		s.fail(w, c, err)
 	}
+}
+
+func unauthenticated(err error) bool {
+	e, ok := errors.AsType[*watchbill.Error](err)
+	return ok && e.Code == watchbill.CodeUnauthenticated
 }
 
 // admit checks what a route needs of its caller.
@@ -229,7 +240,10 @@ func (s *Server) admit(c *call, need Need) error {
 	if need.Open {
 		return nil
 	}
-	id, err := s.o.Authenticate(c.Context(), time.Now(), c.Header.Get("Authorization"))
+	id, signedIn, err := s.bySession(c)
+	if err == nil && !signedIn {
+		id, err = s.o.Authenticate(c.Context(), time.Now(), c.Header.Get("Authorization"))
+	}
 	if err != nil {
 		return err
 	}
