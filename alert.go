@@ -1,6 +1,7 @@
 package watchbill
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -129,6 +130,20 @@ type Matcher struct {
 	Value   string `json:"value"`
 	IsRegex bool   `json:"isRegex"`
 	IsEqual bool   `json:"isEqual"`
+}
+
+// String returns the matcher as it is written: name="value", name=~"regex".
+func (m Matcher) String() string {
+	op := "="
+	switch {
+	case m.IsRegex && !m.IsEqual:
+		op = "!~"
+	case m.IsRegex:
+		op = "=~"
+	case !m.IsEqual:
+		op = "!="
+	}
+	return fmt.Sprintf("%s%s%q", m.Name, op, m.Value)
 }
 
 // Silence mutes the alerts that all of its matchers match, from StartsAt until

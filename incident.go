@@ -47,41 +47,32 @@ type Incident struct {
 	AcknowledgedAt time.Time  `json:"acknowledged_at,omitzero"`
 	AcknowledgedBy PersonID   `json:"acknowledged_by,omitempty"`
 	AckDeadline    time.Time  `json:"ack_deadline,omitzero"`
+	Acks           []PersonID `json:"acks,omitempty"` // who acknowledged this generation, while more people are wanted
 	ResolvedAt     time.Time  `json:"resolved_at,omitzero"`
 	ResolvedBy     PersonID   `json:"resolved_by,omitempty"` // empty: the alerts cleared
 	QuietUntil     time.Time  `json:"quiet_until,omitzero"`  // a person resolved while alerts fired
 	ClosedAt       time.Time  `json:"closed_at,omitzero"`
-	Previous       IncidentID `json:"previous,omitempty"` // the closed incident of the same key
+	Offered        PersonID   `json:"offered,omitempty"`    // asked to take it over
+	Awaited        []PersonID `json:"awaited,omitempty"`    // called, and not heard of yet
+	Responders     []PersonID `json:"responders,omitempty"` // called to help
+	StatusAt       time.Time  `json:"status_at,omitzero"`   // of the last status update
+	PlannedAt      time.Time  `json:"planned_at,omitzero"`  // when somebody said how it will be resolved
+	Escalated      string     `json:"escalated,omitempty"`  // why the next step fires before its time
+	Previous       IncidentID `json:"previous,omitempty"`   // the closed incident of the same key
+
+	Drill *Drill `json:"drill,omitempty"` // nil: it is real
 
 	Seq  int64  `json:"seq"`  // number of its last event
 	Head string `json:"head"` // hash of its last event
 }
 
-// Path is an escalation path: steps at a delay after the generation began, then
-// the last step again every Repeat, without end.
-type Path struct {
-	Name   string        `json:"name"`
-	Steps  []PathStep    `json:"steps"`
-	Repeat time.Duration `json:"repeat"`
-}
-
-// PathStep is one step of a path. With Everyone set all people who hold one of
-// the roles are paged, else those on duty.
-type PathStep struct {
-	After    time.Duration `json:"after"`
-	Roles    []RoleID      `json:"roles"`
-	Everyone bool          `json:"everyone,omitempty"`
-	Reason   string        `json:"reason"`
-}
-
-// Step returns step n of the path, counted from 0, and its delay after the
-// generation began. Beyond the last step the last one repeats.
-func (p Path) Step(n int) (PathStep, time.Duration) {
-	last := len(p.Steps) - 1
-	if n <= last {
-		return p.Steps[n], p.Steps[n].After
-	}
-	return p.Steps[last], p.Steps[last].After + time.Duration(n-last)*p.Repeat
+// Drill marks an incident that is a drill.
+type Drill struct {
+	Of          string    `json:"of"` // "role support"
+	By          string    `json:"by"`
+	Until       time.Time `json:"until"`
+	AnsweredBy  PersonID  `json:"answered_by,omitempty"`
+	AnsweredVia string    `json:"answered_via,omitempty"`
 }
 
 // EventKind says what an event records.
@@ -104,6 +95,14 @@ const (
 	EventReopened     EventKind = "reopened"
 	EventClosed       EventKind = "closed"
 	EventQueued       EventKind = "queued"
+	EventEscalated    EventKind = "escalated"
+	EventHandedOver   EventKind = "handed_over"
+	EventRerouted     EventKind = "rerouted"
+	EventSnoozed      EventKind = "snoozed"
+	EventCalled       EventKind = "called"
+	EventStatus       EventKind = "status_update"
+	EventPlanned      EventKind = "planned"
+	EventReminded     EventKind = "reminded"
 
 	EventPageDelivered EventKind = "page_delivered" // as the provider says
 	EventPageOpened    EventKind = "page_opened"
@@ -189,6 +188,13 @@ const (
 	TimerAck   TimerKind = "ack"   // the acknowledgement expires
 	TimerQuiet TimerKind = "quiet" // a manual resolve stops holding alerts quiet
 	TimerClose TimerKind = "close" // the reopen window ends
+
+	// Something is owed that was not given: at step 0 whoever has the incident is
+	// reminded, at step 1 the path starts again.
+	TimerStatus TimerKind = "status" // a status update
+	TimerPlan   TimerKind = "plan"   // a plan
+
+	TimerDrill TimerKind = "drill" // a drill's time is over
 )
 
 // Timer is a row that says what happens to an incident at Due. There is at most

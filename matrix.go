@@ -315,6 +315,16 @@ func (p Person) HasIdentity(claim, value string) bool {
 // Holds reports whether the person has a role.
 func (p Person) Holds(r RoleID) bool { return slices.Contains(p.Roles, r) }
 
+// HasLevels reports whether the person has at least these levels, by skill.
+func (p Person) HasLevels(wanted map[string]int) bool {
+	for skill, level := range wanted {
+		if p.Level[skill] < level {
+			return false
+		}
+	}
+	return true
+}
+
 // Zone returns the person's time zone, and UTC if it is unknown.
 func (p Person) Zone() *time.Location {
 	if loc, err := time.LoadLocation(p.TZ); err == nil {

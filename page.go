@@ -15,6 +15,7 @@ type Page struct {
 	Role       RoleID      `json:"role"`
 	Method     string      `json:"method"` // the receiver's name
 	Due        time.Time   `json:"due"`
+	Call       CallKind    `json:"call,omitempty"` // beside the path; then Step is below 0
 	Content    PageContent `json:"content"`
 	// Edit is the message that this one replaces where it stands. Nil: it is new.
 	Edit *SentMessage `json:"edit,omitempty"`
@@ -27,6 +28,18 @@ type SentMessage struct {
 	Channel     string `json:"channel"`
 	Stamp       string `json:"stamp"`
 }
+
+// CallKind says why a page goes to somebody beside the path. The strings are
+// stored: never change one.
+type CallKind string
+
+// The kinds of call. Such a page is needed until the person does something, or
+// the incident is over; acknowledging by somebody else does not end it.
+const (
+	CallResponder CallKind = "responder" // called to help
+	CallHandOver  CallKind = "handover"  // asked to take it over
+	CallReminder  CallKind = "reminder"  // whoever has it owes something
+)
 
 // Key is the idempotency key of the page: the same page has the same key in
 // every attempt.

@@ -13,6 +13,7 @@ type Config struct {
 	Services []watchbill.Service
 	Rosters  []Roster
 	Timing   Timing
+	Paths    []ConfiguredPath // the first that is for an incident is its path
 }
 
 // Timing holds the delays of the path that is derived from the matrix. Zero

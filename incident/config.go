@@ -17,4 +17,6 @@ type Config struct {
 	// Quiet is how long alerts that still fire are held quiet after a person
 	// resolved their incident, when the person states no time. Default 1 h.
 	Quiet time.Duration
+	// Reminders are what whoever acknowledged owes; none by default.
+	Reminders Reminders
 }

@@ -20,8 +20,10 @@ func (l *Life) Flapped(now time.Time, inc watchbill.Incident, a watchbill.Alert,
 		next.State = watchbill.StateAcknowledged
 		e.Events = append(e.Events, self(now, watchbill.EventReopened, "%s; %s still has it and nobody is paged again", reason, inc.AcknowledgedBy))
 		l.promise(now, &e, inc.AcknowledgedBy)
+		l.remind(now, &e)
 		return e
 	}
+	next.Acks = nil
 	next.State, next.Generation, next.PageReason, next.PathBegan = watchbill.StateOpen, inc.Generation+1, reason, now
 	_, after := inc.Path.Step(1)
 	e.Stop = true

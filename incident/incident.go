@@ -33,6 +33,7 @@ package incident
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,7 @@ type Effect struct {
 	Later    *watchbill.Timer  // the step with which the path goes on instead, set after Stop
 	Set      []watchbill.Timer
 	Cancel   []watchbill.TimerKind
+	Calls    []Call // pages beside the path
 }
 
 // Opening is what a new incident starts with.
@@ -142,8 +144,8 @@ func restart(now time.Time, e *Effect, reason string) {
 	inc := &e.Incident
 	inc.Generation++
 	inc.State = watchbill.StateOpen
-	inc.PageReason, inc.PathBegan, inc.HeldBy = reason, now, ""
-	inc.AckDeadline = time.Time{}
+	inc.PageReason, inc.PathBegan, inc.HeldBy, inc.Escalated = reason, now, "", ""
+	inc.AckDeadline, inc.Acks = time.Time{}, nil
 	inc.ResolvedAt, inc.ResolvedBy, inc.QuietUntil = time.Time{}, "", time.Time{}
 	e.Stop, e.Page = true, true
 	e.Cancel = append(e.Cancel, watchbill.TimerAck, watchbill.TimerClose, watchbill.TimerQuiet)
@@ -170,6 +172,7 @@ func (l *Life) Join(now time.Time, inc watchbill.Incident, a watchbill.Alert, se
 		restart(now, &e, reason)
 	case rose:
 		restart(now, &e, fmt.Sprintf("re-paged: severity rose from %s to %s", inc.Severity, sev))
+		l.forget(&e)
 	}
 	return e
 }
@@ -200,6 +203,7 @@ func (l *Life) AlertEnded(now time.Time, inc watchbill.Incident, a watchbill.Ale
 	}
 	if inc.State.Live() {
 		e.Incident.State, e.Incident.ResolvedAt, e.Incident.HeldBy = watchbill.StateResolved, now, ""
+		e.Incident.Offered, e.Incident.Awaited, e.Incident.Escalated = "", nil, ""
 		e.Events = append(e.Events, self(now, watchbill.EventResolved,
 			"resolved: all alerts ended, %s after it opened", now.Sub(inc.OpenedAt).Round(time.Second)))
 		e.Stop = true
@@ -207,6 +211,7 @@ func (l *Life) AlertEnded(now time.Time, inc watchbill.Incident, a watchbill.Ale
 	if e.Incident.State == watchbill.StateResolved {
 		e.Incident.QuietUntil = time.Time{}
 		e.Cancel = append(e.Cancel, watchbill.TimerAck, watchbill.TimerQuiet)
+		l.forget(&e)
 		e.Set = append(e.Set, watchbill.Timer{Kind: watchbill.TimerClose, Generation: inc.Generation, Due: now.Add(l.cfg.ReopenWindow)})
 	}
 	return e
@@ -228,24 +233,64 @@ func (l *Life) Acknowledge(now time.Time, inc watchbill.Incident, who Actor, pag
 		return Effect{}, watchbill.Errorf(watchbill.CodeConflict, "show it with: watchbill incident show "+inc.ID.String(),
 			"%s is %s: there is nothing to acknowledge", inc.ID, inc.State)
 	}
+	if wanted := inc.Path.Acks; wanted > 1 && inc.State == watchbill.StateOpen {
+		e, all := l.oneOfMany(now, inc, who, note)
+		if !all {
+			return e, nil
+		}
+		inc = e.Incident
+	}
 	e := Effect{Incident: inc, Stop: true}
-	text := "acknowledged"
+	text, owner := "acknowledged", who.Person
 	switch {
 	case inc.State == watchbill.StateAcknowledged && inc.AcknowledgedBy == who.Person:
 		text = "acknowledged again"
 	case inc.State == watchbill.StateAcknowledged:
 		text = fmt.Sprintf("took over from %s", inc.AcknowledgedBy)
+		inc.Acks, e.Incident.Acks = nil, nil
 	case !paged:
 		text += " without having been paged"
 	}
-	l.promise(now, &e, who.Person)
+	if n := len(inc.Acks); n > 1 { // whoever was first has it
+		owner, text = inc.Acks[0], fmt.Sprintf("%s, the last of %d; %s has it", text, n, inc.Acks[0])
+	}
+	l.promise(now, &e, owner)
 	text += " until " + e.Incident.AckDeadline.UTC().Format("15:04 UTC")
 	if note != "" {
 		text += ": " + note
 	}
-	e.Incident.State, e.Incident.HeldBy = watchbill.StateAcknowledged, ""
+	e.Incident.State, e.Incident.HeldBy, e.Incident.Escalated = watchbill.StateAcknowledged, "", ""
+	if answers(&e.Incident, who.Person); e.Incident.Offered == who.Person {
+		e.Incident.Offered = ""
+	}
 	e.Events = append(e.Events, by(now, who, watchbill.EventAcknowledged, text))
+	switch {
+	case inc.Drill != nil:
+		drilled(now, &e, who)
+	case inc.State == watchbill.StateOpen:
+		l.remind(now, &e)
+	}
 	return e, nil
+}
+
+// oneOfMany records one acknowledgement of an incident whose path wants several.
+// It reports whether this one is the last that was wanted; before that the path
+// goes on, and pages who has acknowledged no more.
+func (l *Life) oneOfMany(now time.Time, inc watchbill.Incident, who Actor, note string) (Effect, bool) {
+	e := Effect{Incident: inc}
+	if slices.Contains(inc.Acks, who.Person) { // again: it counts once
+		return e, false
+	}
+	e.Incident.Acks = append(slices.Clone(inc.Acks), who.Person)
+	if len(e.Incident.Acks) >= inc.Path.Acks {
+		return e, true
+	}
+	text := fmt.Sprintf("acknowledged, %d of the %d people that the path wants; it goes on", len(e.Incident.Acks), inc.Path.Acks)
+	if note != "" {
+		text += ": " + note
+	}
+	e.Events = append(e.Events, by(now, who, watchbill.EventAcknowledged, text))
+	return e, false
 }
 
 // promise sets who holds the acknowledgement and when it expires.
@@ -264,6 +309,7 @@ func (l *Life) AckExpired(now time.Time, inc watchbill.Incident) Effect {
 	e.Events = append(e.Events, self(now, watchbill.EventAckExpired,
 		"the acknowledgement by %s expired: nothing was recorded since %s", inc.AcknowledgedBy, inc.AcknowledgedAt.UTC().Format("15:04 UTC")))
 	restart(now, &e, reason)
+	l.forget(&e)
 	return e
 }
 
@@ -274,6 +320,7 @@ func (l *Life) Note(now time.Time, inc watchbill.Incident, who Actor, text strin
 		return Effect{}, watchbill.Invalidf("write what you saw or did", "text: is empty")
 	}
 	e := Effect{Incident: inc, Events: []watchbill.Event{by(now, who, watchbill.EventNote, text)}}
+	answers(&e.Incident, who.Person)
 	if inc.State == watchbill.StateAcknowledged {
 		l.promise(now, &e, inc.AcknowledgedBy)
 	}
@@ -294,6 +341,7 @@ func (l *Life) Resolve(now time.Time, inc watchbill.Incident, r Resolution) (Eff
 	e := Effect{Incident: inc, Stop: true, Cancel: []watchbill.TimerKind{watchbill.TimerAck}}
 	e.Incident.State, e.Incident.ResolvedAt, e.Incident.ResolvedBy = watchbill.StateResolved, now, r.By.Person
 	e.Incident.HeldBy = ""
+	e.Incident.Offered, e.Incident.Awaited, e.Incident.Escalated = "", nil, ""
 	text := "resolved: " + r.Reason
 	if r.Firing > 0 {
 		until := r.Quiet
@@ -309,6 +357,7 @@ func (l *Life) Resolve(now time.Time, inc watchbill.Incident, r Resolution) (Eff
 	} else {
 		e.Set = append(e.Set, watchbill.Timer{Kind: watchbill.TimerClose, Generation: inc.Generation, Due: now.Add(l.cfg.ReopenWindow)})
 	}
+	l.forget(&e)
 	e.Events = append(e.Events, by(now, r.By, watchbill.EventResolved, text))
 	return e, nil
 }

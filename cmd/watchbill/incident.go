@@ -37,7 +37,8 @@ func (a *app) incident() *cobra.Command {
 		Use: "incident", Short: "List, show, acknowledge and resolve incidents",
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.incidentList(), a.incidentShow(), a.incidentWhy(), a.incidentAck(), a.incidentNote(), a.incidentResolve())
+	c.AddCommand(a.incidentList(), a.incidentShow(), a.incidentWhy(), a.incidentAck(), a.incidentNote(), a.incidentResolve(),
+		a.incidentEscalate(), a.incidentHandOver(), a.incidentNotMine(), a.incidentSnooze(), a.incidentCall(), a.incidentStatus())
 	return c
 }
 
@@ -150,6 +151,12 @@ func (a *app) incidentAck() *cobra.Command {
 				inc, err := client.Acknowledge(c.Context(), id, strings.Join(words[1:], " "))
 				if err != nil {
 					return err
+				}
+				if inc.Drill != nil {
+					return a.done(inc, fmt.Sprintf("the drill %s is answered after %s", inc.ID, inc.ClosedAt.Sub(inc.OpenedAt).Round(time.Second)))
+				}
+				if inc.State == watchbill.StateOpen {
+					return a.done(inc, fmt.Sprintf("recorded; %s pages on until %d people have acknowledged", inc.ID, inc.Path.Acks))
 				}
 				return a.done(inc, fmt.Sprintf("%s is yours until %s; record what you do with: watchbill incident note %s …",
 					inc.ID, inc.AckDeadline.UTC().Format("15:04 UTC"), inc.ID))

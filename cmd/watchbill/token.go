@@ -114,38 +114,3 @@ func creator() string {
 	}
 	return "cli:" + u.Username
 }
-
-func (a *app) audit() *cobra.Command {
-	c := &cobra.Command{
-		Use: "audit", Short: "Verify the record of what happened",
-		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(&cobra.Command{
-		Use: "verify", Short: "Check the hash chain of every incident's events", Args: args(cobra.NoArgs),
-		Long: "Check that no event of any incident was altered, removed or reordered since it was written. It reads\n" +
-			"the store that --config names; the daemon may run meanwhile. Exits 1 when a chain is broken.",
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := a.load()
-			if err != nil {
-				return err
-			}
-			result, err := daemon.Audit(c.Context(), cfg, func(id watchbill.IncidentID, err error) {
-				fmt.Fprintf(a.stderr, "%s: %v\n", id, err)
-			})
-			if err != nil {
-				return err
-			}
-			text := func() {
-				fmt.Fprintf(a.stdout, "%d incidents, %d events, %d broken chains\n", result.Incidents, result.Events, result.Broken)
-			}
-			if err := a.print(result, text, text); err != nil {
-				return err
-			}
-			if result.Broken > 0 {
-				return fmt.Errorf("%d chains are broken: compare the incidents named above with a backup", result.Broken)
-			}
-			return nil
-		},
-	})
-	return c
-}

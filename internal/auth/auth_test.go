@@ -463,7 +463,7 @@ func TestRecentTokensAreTrustedForASecond(t *testing.T) {
 	require.Equal(t, asked, s.lookups, "the store is not asked twice in a second")
 	require.ErrorIs(t, use(trusted), ErrRevoked)
 
-	var r recent
+	var r recent[Token]
 	for i := range 3 * maxRecent {
 		r.put(strconv.Itoa(i), Token{}, start)
 	}

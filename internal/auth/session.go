@@ -43,7 +43,7 @@ type Session struct {
 // String returns the id and whose it is.
 func (s Session) String() string { return fmt.Sprintf("session %s of %s", s.ID, s.Person) }
 
-// Ending is who ended something, and why.
+// Ending is who ended something, and why. By is empty when time did.
 type Ending struct {
 	By  string
 	Via string
@@ -293,6 +293,6 @@ func (s *SignIn) Sweep(ctx context.Context, now time.Time) error {
 	}
 	return errors.Join(
 		s.end(ctx, now, gone, Ending{By: watchbill.ActorSelf, Why: "the person left the configuration"}),
-		s.end(ctx, now, over, Ending{By: watchbill.ActorSelf, Why: "it is over"}),
+		s.end(ctx, now, over, Ending{}), // in nobody's name: time passed
 	)
 }

@@ -69,6 +69,9 @@ type Config struct {
 	Auth       auth.Config
 	Watch      watchdog.Config
 
+	// AuditURL is where the head of the audit log is published; empty: nowhere.
+	AuditURL watchdog.Secret
+
 	// SelfMonitoring has the daemon watch its own metrics with the rules that it
 	// brings.
 	SelfMonitoring bool
@@ -80,6 +83,8 @@ type Config struct {
 	// keys, list indices and names, such as "listen", "people.ana.contact.0" or
 	// "matrix.security". It returns "" for what was not written.
 	Line func(path string) string
+	// Written is what stands in the files.
+	Written Written
 }
 
 // Format writes what the configuration is about and nothing that is in it, so
@@ -107,7 +112,7 @@ func Load(path string, env func(string) string) (*Config, error) {
 	if root == nil {
 		return nil, l.found()
 	}
-	b := &builder{loader: l, root: root, cfg: &Config{Path: path, DataDir: "", Line: l.lines(root)}}
+	b := &builder{loader: l, root: root, cfg: &Config{Path: path, DataDir: "", Line: l.lines(root), Written: written(root)}}
 	l.decodeNodeInto(root, &b.file, "the configuration")
 	b.build()
 	found := l.found()
@@ -209,6 +214,7 @@ func (b *builder) build() {
 	b.routing()
 	b.overrides()
 	b.rosters()
+	b.paths()
 	b.prometheus()
 	b.targetFiles()
 	b.heartbeats()

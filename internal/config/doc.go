@@ -17,7 +17,7 @@
 //
 // Three kinds of section stand in it. The daemon's own: services, roles, matrix,
 // people, activities, severities, rosters, incidents, escalation, runbooks, auth,
-// alarm, deadman.
+// alarm, deadman, audit.
 // Prometheus': scrape_configs, and the files of rule_files. Alertmanager's:
 // receivers, inhibit_rules, time_intervals, templates. The section global holds
 // the keys of both of theirs, and each key goes to the one that knows it.

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"watchbill"
+	"watchbill/escalation"
 	"watchbill/router"
 	"watchbill/targets"
 )
@@ -42,6 +43,9 @@ func (b *builder) orphans() {
 	for _, o := range b.alertsToCome() {
 		v := r.Decide(router.Input{Alert: watchbill.Alert{Labels: o.labels}, Now: time.Unix(0, 0).UTC()})
 		why, advice := nobodys(b.cfg.Matrix, v, empty)
+		if c, ok := b.cfg.Escalation.PathOf(v.Activity, watchbill.Place{Service: v.Service, Environment: v.Environment}); ok {
+			why, advice = nobodysPath(c, empty)
+		}
 		key := o.what + why
 		if why == "" || seen[key] {
 			continue
@@ -86,6 +90,18 @@ func nobodys(m watchbill.Matrix, v router.Verdict, empty map[watchbill.RoleID]bo
 	names := strings.Join(missing, ", ")
 	return fmt.Sprintf("nobody holds %s, which is first for %s", names, where),
 		fmt.Sprintf("give roles: [%s] to somebody, or mark another role; until then they go to the manager", names)
+}
+
+// nobodysPath is nobodys for an alert that has a path of its own: it is nobody's
+// when the first step names nobody but roles that nobody holds.
+func nobodysPath(c escalation.ConfiguredPath, empty map[watchbill.RoleID]bool) (why, advice string) {
+	first := c.Steps[0]
+	if len(first.People)+len(first.Receivers) > 0 || slices.ContainsFunc(first.Roles, func(r watchbill.RoleID) bool { return !empty[r] }) {
+		return "", ""
+	}
+	names := watchbill.JoinRoles(first.Roles, "")
+	return fmt.Sprintf("nobody holds %s, which the path %s pages first", names, c.Name),
+		fmt.Sprintf("give roles: [%s] to somebody, or let the path page another role; until then they go to the manager", names)
 }
 
 func (b *builder) emptyRoles() map[watchbill.RoleID]bool {

@@ -15,6 +15,7 @@ import (
 
 	"watchbill"
 	"watchbill/escalation"
+	"watchbill/incident"
 	"watchbill/router"
 )
 
@@ -39,6 +40,7 @@ func (b *builder) timing() {
 	}
 	b.cfg.Incident.ReopenWindow = b.positive(in.ReopenWindow, "reopen_window")
 	b.cfg.Incident.Quiet = b.positive(in.Quiet, "quiet")
+	b.reminders()
 	t := escalation.Timing{
 		Second: b.positive(esc.Second, "second"), Manager: b.positive(esc.Manager, "manager"),
 		Everyone: b.positive(esc.Everyone, "everyone"), Repeat: b.positive(esc.Repeat, "repeat"),
@@ -53,6 +55,34 @@ func (b *builder) timing() {
 	}
 	if manager > everyone {
 		b.problem(firstGiven(esc.Everyone, esc.Manager), advice, "everyone (%s) comes before manager (%s)", short(everyone), short(manager))
+	}
+}
+
+// reminders reads what is owed of an incident. The section alone asks for the
+// defaults; without it nobody is reminded.
+func (b *builder) reminders() {
+	if keyNode(b.root, "reminders") == nil {
+		return
+	}
+	read := func(entries table[duration], what string) map[watchbill.Severity]time.Duration {
+		all := map[watchbill.Severity]time.Duration{}
+		for _, d := range entries {
+			severity, err := watchbill.ParseSeverity(d.Key.v)
+			switch {
+			case err != nil:
+				b.problem(d.Key.n, "use sev1, sev2, sev3 or sev4", "%q is not a severity", d.Key.v)
+			case d.Value.given() && d.Value.v != 0 && d.Value.v < time.Minute:
+				b.problem(d.Value.n, "write a duration such as 30m, or 0s for none", "%s cannot be due every %s", what, d.Value.v)
+			case d.Value.given():
+				all[severity] = d.Value.v
+			}
+		}
+		return all
+	}
+	r := b.file.Reminders
+	b.cfg.Incident.Reminders = incident.DefaultReminders().With(read(r.Status, "a status update"), read(r.Plan, "a plan"))
+	if grace := b.positive(r.Grace, "grace"); grace > 0 {
+		b.cfg.Incident.Reminders.Grace = grace
 	}
 }
 

@@ -35,8 +35,10 @@ type sections struct {
 	Activities   []activityEntry    `yaml:"activities"`
 	Severities   table[text]        `yaml:"severities"`
 	Rosters      []rosterEntry      `yaml:"rosters"`
+	Paths        []pathEntry        `yaml:"paths"`
 	Incidents    incidentsSection   `yaml:"incidents"`
 	Escalation   escalationSection  `yaml:"escalation"`
+	Reminders    remindersSection   `yaml:"reminders"`
 	Receivers    raw                `yaml:"receivers"`
 	SMS          []smsEntry         `yaml:"sms"`
 	InhibitRules raw                `yaml:"inhibit_rules"`
@@ -50,6 +52,7 @@ type sections struct {
 	Auth         authSection        `yaml:"auth"`
 	Alarm        alarmSection       `yaml:"alarm"`
 	Deadman      []deadmanEntry     `yaml:"deadman"`
+	Audit        auditSection       `yaml:"audit"`
 
 	SelfMonitoring toggle `yaml:"self_monitoring"`
 }
@@ -180,6 +183,12 @@ type incidentsSection struct {
 	AckDeadlines table[duration] `yaml:"ack_deadlines"`
 	ReopenWindow duration        `yaml:"reopen_window"`
 	Quiet        duration        `yaml:"quiet"`
+}
+
+type remindersSection struct {
+	Status table[duration] `yaml:"status"`
+	Plan   table[duration] `yaml:"plan"`
+	Grace  duration        `yaml:"grace"`
 }
 
 type escalationSection struct {

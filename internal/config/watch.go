@@ -52,6 +52,13 @@ type deadmanEntry struct {
 	Fail     toggle   `yaml:"fail"`
 }
 
+// auditSection is where the head of the audit log is published.
+type auditSection struct {
+	where
+	URL     text `yaml:"url"`
+	URLFile text `yaml:"url_file"`
+}
+
 // testMinute is when the daily test of the alarm is sent.
 const testMinute = 9 * 60
 
@@ -84,6 +91,9 @@ func (b *builder) watch() {
 	}
 	if m := f.Alarm.SMTP; m.Node != nil {
 		c.Watch.Alarm.SMTP = b.alarmMail(m)
+	}
+	if f.Audit.Node != nil {
+		c.AuditURL = b.address(f.Audit.Node, f.Audit.URL, f.Audit.URLFile)
 	}
 	for _, e := range f.Deadman {
 		p := watchdog.Ping{

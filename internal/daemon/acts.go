@@ -166,13 +166,16 @@ func (f *flow) PutSilence(ctx context.Context, who web.Actor, s watchbill.Silenc
 		if err := w.tx.HastenMuted(w.now); err != nil {
 			return err
 		}
+		if err := w.audit(who, auditOf(watchbill.AuditSilenceMade, s)); err != nil {
+			return err
+		}
 		return w.tx.PutSilence(s)
 	})
 	return s, cmp.Or(err, asks(s))
 }
 
 // ExpireSilence ends a silence now.
-func (f *flow) ExpireSilence(ctx context.Context, id string) error {
+func (f *flow) ExpireSilence(ctx context.Context, who web.Actor, id string) error {
 	return f.update(ctx, func(w *work) error {
 		s, err := w.tx.Silence(id)
 		if err != nil {
@@ -183,6 +186,9 @@ func (f *flow) ExpireSilence(ctx context.Context, id string) error {
 		}
 		s = expired(s, w.now)
 		if err := w.tx.HastenMuted(w.now); err != nil {
+			return err
+		}
+		if err := w.audit(who, auditOf(watchbill.AuditSilenceEnded, s)); err != nil {
 			return err
 		}
 		return w.tx.PutSilence(s)

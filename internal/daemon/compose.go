@@ -11,6 +11,7 @@ import (
 	"watchbill/incident"
 	"watchbill/intake"
 	"watchbill/internal/notify"
+	"watchbill/internal/watchdog"
 	"watchbill/router"
 	"watchbill/runbooks"
 	"watchbill/targets"
@@ -34,6 +35,7 @@ type rooms struct {
 	line        func(path string) string // where something stands in the configuration
 	rosterLines map[watchbill.RoleID]string
 
+	auditURL       watchdog.Secret
 	keepIncidents  time.Duration
 	pagesPerMinute int // to one person, before they are bundled
 }
@@ -42,7 +44,7 @@ type rooms struct {
 func (r *rooms) opening(a watchbill.Alert, v router.Verdict) incident.Opening {
 	o := incident.Opening{
 		Key: v.Key, Alert: a, Service: v.Service, Environment: v.Environment,
-		Activity: v.Activity, Severity: v.Severity, Path: r.planner.PathAt(v.Activity, watchbill.Place{Service: v.Service, Environment: v.Environment}),
+		Activity: v.Activity, Severity: v.Severity, Path: r.planner.PathFor(v.Activity, watchbill.Place{Service: v.Service, Environment: v.Environment}),
 		Why: fmt.Sprintf("%s because %s; %s because %s", v.Activity, v.ActivityReason, v.Severity, v.SeverityReason),
 	}
 	if v.RowReason != "" {
@@ -59,15 +61,17 @@ func (r *rooms) opening(a watchbill.Alert, v router.Verdict) incident.Opening {
 
 // firing is one firing of a step of an incident's path.
 type firing struct {
-	n      int
-	step   watchbill.PathStep
-	due    time.Time // when it pages
-	wait   string    // why that is later than planned
-	ok     bool      // false: it never pages
-	next   time.Time // when the next step is planned
-	alerts int       // firing alerts of the incident
-	also   []watchbill.Duty
-	told   []watchbill.PersonID // paged earlier in this generation
+	n       int
+	step    watchbill.PathStep
+	due     time.Time // when it pages
+	wait    string    // why that is later than planned
+	ok      bool      // false: it never pages
+	next    time.Time // when the next step is planned
+	alerts  int       // firing alerts of the incident
+	also    []watchbill.Duty
+	told    []watchbill.PersonID // paged earlier in this generation
+	because string               // why, for a page beside the path
+	passed  []string             // the steps before it that do not apply, and why
 	// waits are the pages of earlier steps that wait for their people's quiet hours to
 	// end, by person and method, and until when.
 	waits map[[2]string]time.Time
@@ -81,14 +85,30 @@ func (s firing) waiting(p watchbill.PersonID, m notify.Method) bool {
 // plan says when step n, planned for an instant, pages, and when the next one
 // is planned. It is pure.
 func (r *rooms) plan(inc watchbill.Incident, n int, planned time.Time) firing {
-	s := firing{n: n, alerts: 1}
-	var here, there time.Duration
-	s.step, here = inc.Path.Step(n)
-	_, there = inc.Path.Step(n + 1)
-	s.due, s.wait, s.ok = r.planner.Due(inc.Severity, s.step, planned)
-	s.due = s.due.UTC()
-	s.next = s.due.Add(there - here)
-	return s
+	first := n == 0
+	var passed []string
+	for {
+		s := firing{n: n, alerts: 1, passed: passed}
+		var here, there time.Duration
+		s.step, here = inc.Path.Step(n)
+		_, there = inc.Path.Step(n + 1)
+		s.due, s.wait, s.ok = r.planner.StepDue(inc.Severity, s.step, planned)
+		if inc.Escalated != "" { // a person wants it now, whatever the severity
+			s.due, s.wait, s.ok = planned, "", true
+		}
+		s.due = s.due.UTC()
+		s.next = s.due.Add(there - here)
+		why := s.step.When.Fails(inc.Severity, s.due)
+		if !s.ok || why == "" || n >= inc.Path.Len() {
+			return s
+		}
+		passed = append(passed, fmt.Sprintf("step %d (%s) is passed over: %s", n, s.step.Reason, why))
+		// Nobody has been paged yet: the first step that applies does it at once.
+		if !first {
+			planned = planned.Add(there - here)
+		}
+		n++
+	}
 }
 
 // decided is one page with why it goes to this person by this method.
@@ -102,20 +122,20 @@ type decided struct {
 // incident, instant and configuration give the same pages, live and in explain.
 func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
 	var pages []decided
-	duties := r.planner.Targets(s.step, s.due)
+	duties := r.awaited(inc, r.planner.StepTargets(s.step, s.due))
 	for _, d := range s.also {
 		if !slices.ContainsFunc(duties, func(x watchbill.Duty) bool { return x.Person == d.Person }) {
 			duties = append(duties, d)
 		}
 	}
 	next, _ := inc.Path.Step(s.n + 1)
-	nextPeople := r.planner.Targets(next, s.next)
+	nextPeople := r.planner.StepTargets(next, s.next)
 	for _, d := range duties {
 		person := r.people[d.Person]
 		content := r.content(inc, s, d)
 		content.Next = fmt.Sprintf("%s at %s", r.names(nextPeople), clock(s.next, person.Zone(), s.next.Sub(s.due) < 2*time.Minute))
 		content.AlsoTold = r.also(d.Person, duties, s.told)
-		for _, m := range r.notifier.Methods(person, inc.Severity, s.due) {
+		for _, m := range r.methods(d.Person, inc.Severity, s.due) {
 			if s.waiting(d.Person, m) {
 				continue
 			}
@@ -128,6 +148,24 @@ func (r *rooms) compose(inc watchbill.Incident, s firing) []decided {
 		}
 	}
 	return pages
+}
+
+// awaited are those of a step who have not acknowledged yet. If all have, the
+// step pages them nevertheless: more people are wanted than it has.
+func (r *rooms) awaited(inc watchbill.Incident, duties []watchbill.Duty) []watchbill.Duty {
+	rest := slices.DeleteFunc(slices.Clone(duties), func(d watchbill.Duty) bool { return slices.Contains(inc.Acks, d.Person) })
+	if len(rest) == 0 {
+		return duties
+	}
+	return rest
+}
+
+// methods are the ways to reach a person, or a receiver that is paged by itself.
+func (r *rooms) methods(id watchbill.PersonID, sev watchbill.Severity, at time.Time) []notify.Method {
+	if name, ok := id.Receiver(); ok {
+		return []notify.Method{{Receiver: name, At: at, Reason: "the step names this receiver", Contact: -1}}
+	}
+	return r.notifier.Methods(r.people[id], sev, at)
 }
 
 // summary says in one line who is paged, by which methods and why.
@@ -164,7 +202,9 @@ func clock(t time.Time, zone *time.Location, soon bool) string {
 func (r *rooms) names(duties []watchbill.Duty) string {
 	s := make([]string, len(duties))
 	for i, d := range duties {
-		s[i] = fmt.Sprintf("%s (%s)", d.Person, d.Role)
+		if s[i] = fmt.Sprintf("%s (%s)", d.Person, d.Role); d.Role == "" {
+			s[i] = string(d.Person)
+		}
 	}
 	return strings.Join(s, ", ")
 }
@@ -188,13 +228,16 @@ func (r *rooms) also(to watchbill.PersonID, targets []watchbill.Duty, told []wat
 // content is what one person reads.
 func (r *rooms) content(inc watchbill.Incident, s firing, d watchbill.Duty) watchbill.PageContent {
 	person := r.people[d.Person]
+	if name, ok := d.Person.Receiver(); ok {
+		person.Name = name
+	}
 	ann := inc.Annotations
 	c := watchbill.PageContent{
 		Severity: inc.Severity, Service: inc.Service, Environment: inc.Environment,
 		Title: inc.Title, Impact: ann["impact"], Since: inc.OpenedAt, Evidence: evidence(ann, inc.Title),
 		EvidenceURL: ann["dashboard_url"], FirstAction: ann["first_action"],
 		Changes: "no release is recorded",
-		Why:     fmt.Sprintf("you are paged as %s: %s (%s)", d.Role, d.Reason, s.step.Reason),
+		Why:     whyYou(d, s.step),
 		Actions: []watchbill.Action{
 			{Name: "Acknowledge", How: fmt.Sprintf("watchbill incident ack %s", inc.ID)},
 			{Name: "Look", How: fmt.Sprintf("watchbill incident show %s", inc.ID)},
@@ -223,9 +266,27 @@ func (r *rooms) content(inc watchbill.Incident, s firing, d watchbill.Duty) watc
 	return c
 }
 
+// whyYou says why a duty pages this reader.
+func whyYou(d watchbill.Duty, step watchbill.PathStep) string {
+	as := "you are paged"
+	if d.Role != "" {
+		as += " as " + string(d.Role)
+	}
+	why := d.Reason
+	if step.Reason != "" {
+		why += " (" + step.Reason + ")"
+	}
+	return as + ": " + why
+}
+
 // reason says why a page is sent, in the words of the page.
 func reason(inc watchbill.Incident, s firing) string {
-	if s.n == 0 {
+	switch {
+	case s.because != "":
+		return s.because
+	case inc.Escalated != "":
+		return inc.Escalated
+	case s.n == 0:
 		return inc.PageReason
 	}
 	_, after := inc.Path.Step(s.n)

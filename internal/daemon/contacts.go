@@ -180,7 +180,12 @@ func described(c watchbill.OwnContact) string {
 }
 
 func (w *work) logContact(who web.Actor, format string, args ...any) error {
-	return w.tx.LogContact(who.Person, watchbill.ContactChange{At: w.now, Via: who.Via, What: fmt.Sprintf(format, args...)})
+	what := fmt.Sprintf(format, args...)
+	verb, detail, _ := strings.Cut(what, " ") // an address is a detail, which can be erased
+	if err := w.audit(who, watchbill.AuditEntry{Kind: watchbill.AuditContact, Object: string(who.Person), Text: verb + " a contact of their own", Detail: detail}); err != nil {
+		return err
+	}
+	return w.tx.LogContact(who.Person, watchbill.ContactChange{At: w.now, Via: who.Via, What: what})
 }
 
 // ownContact returns a contact that a person added.

@@ -78,6 +78,7 @@ type Options struct {
 type Daemon struct {
 	o         Options
 	fixed     *config.Config // what a reload does not change
+	written   config.Written // the configuration in force, key by key
 	rooms     atomic.Pointer[rooms]
 	reload    sync.Mutex // held while a configuration is replaced
 	registry  *prometheus.Registry
@@ -103,7 +104,7 @@ type Daemon struct {
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{
 		matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
-		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks,
+		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks, auditURL: cfg.AuditURL,
 		people: map[watchbill.PersonID]watchbill.Person{}, configured: map[watchbill.PersonID][]watchbill.Contact{}, rosterLines: map[watchbill.RoleID]string{},
 	}
 	for _, p := range cfg.People {
@@ -152,6 +153,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.rooms.Store(r)
+	d.written = cfg.Written
 	d.stats.responses.configure(cfg.Targets, cfg.Services)
 	if d.store, err = store.Open(ctx, cfg.Store, store.Owner(store.DefaultBallast)); err != nil {
 		return nil, err
@@ -193,7 +195,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	kept.Collector.Rules, d.fixed = nil, &kept
 	// The lock on the series' folder, which the collector holds now, makes this the
 	// only daemon on this store: what a dead one was sending is sent again at once.
-	if err = errors.Join(d.releaseLeases(ctx), d.tellHeld(ctx)); err != nil {
+	if err = errors.Join(d.releaseLeases(ctx), d.tellHeld(ctx), d.tellStarted(ctx, cfg)); err != nil {
 		return nil, err
 	}
 	if d.listener = o.Listener; d.listener == nil {
@@ -237,6 +239,9 @@ func (d *Daemon) web() *web.Server {
 		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,
 		Acts:         d.flow,
+		Moves:        d.flow,
+		Drills:       d.flow,
+		Responders:   d.flow,
 		Pages:        d.flow,
 		Texts:        d.flow,
 		Contacts:     d.flow,
@@ -246,12 +251,13 @@ func (d *Daemon) web() *web.Server {
 		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
 		AlertHistory: board{flow: d.flow},
 		Hold:         d.flow,
+		AuditLog:     d.flow,
 		Services:     services{d},
 		Alarm:        d.watch.alarm,
 		Why:          d.flow,
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
-		Reload:       d.Reload,
+		Reload:       d.reloadFor,
 		Ready:        d.ready,
 		Probe:        d.collector.Probes(),
 		Metrics:      promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{Registry: d.registry}),
@@ -349,11 +355,15 @@ func (d *Daemon) close() error {
 
 // Reload reads the configuration again and puts it in force, whole or not at
 // all: everything that can fail happens before anything live is touched.
-func (d *Daemon) Reload(ctx context.Context) error {
+func (d *Daemon) Reload(ctx context.Context) error { return d.reloadFor(ctx, web.Actor{}) }
+
+// reloadFor is Reload in somebody's name.
+func (d *Daemon) reloadFor(ctx context.Context, who web.Actor) error {
 	d.reload.Lock()
 	defer d.reload.Unlock()
-	err := d.replace()
+	changes, err := d.replace()
 	d.watch.reloaded(err)
+	d.tellReloaded(ctx, who, changes, err)
 	if err != nil {
 		d.stats.reloaded.Set(0)
 		d.o.Logger.ErrorContext(ctx, "the configuration was not reloaded; the old one stays in force", "err", err)
@@ -365,17 +375,18 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	return nil
 }
 
-func (d *Daemon) replace() error {
+// replace returns what is written differently.
+func (d *Daemon) replace() (changes []string, err error) {
 	cfg, err := d.o.Load()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := build(cfg, d.o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := cfg.Watch.Validate(); err != nil {
-		return err
+		return nil, err
 	}
 	for key, changed := range map[string]bool{
 		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": !reflect.DeepEqual(cfg.Auth, d.fixed.Auth),
@@ -388,10 +399,10 @@ func (d *Daemon) replace() error {
 	defer d.flow.installing.Unlock()
 	own, err := d.flow.ownContacts(context.Background())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := d.collector.Reload(selfMonitored(cfg)); err != nil { // checks all of it before it changes anything
-		return err
+		return nil, err
 	}
 	d.rooms.Store(r.with(own))
 	d.stats.responses.configure(cfg.Targets, cfg.Services)
@@ -400,7 +411,9 @@ func (d *Daemon) replace() error {
 	d.heartbeats.reload(cfg.Heartbeats)
 	d.sweepSessions(context.Background())
 	d.wake(store.News{Pages: true, Due: time.Now()})
-	return nil
+	changes = d.written.Changes(cfg.Written, maxChanges)
+	d.written = cfg.Written
+	return changes, nil
 }
 
 // wake tells the timers and the worker to look at their rows, if there is

@@ -40,6 +40,7 @@ type Explanation struct {
 	Path           string               `json:"path"`
 	Runbook        string               `json:"runbook,omitempty"`
 	Pages          []ExplainedPage      `json:"pages"`
+	Passed         []string             `json:"passed,omitempty"` // steps that do not apply, and why
 	Then           string               `json:"then"`
 }
 
@@ -294,7 +295,7 @@ func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
 	at := in.Now
 	var told []watchbill.PersonID
 	waits := map[[2]string]time.Time{}
-	for n := range len(inc.Path.Steps) + 1 {
+	for n := 0; n <= inc.Path.Len(); n++ {
 		s := r.plan(inc, n, at)
 		if !s.ok {
 			x.Then = s.wait
@@ -307,7 +308,8 @@ func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
 				return
 			}
 		}
-		s.told, s.waits = told, waits
+		n, s.told, s.waits = s.n, told, waits
+		x.Passed = append(x.Passed, s.passed...)
 		for _, p := range r.compose(inc, s) {
 			told = append(told, p.Person)
 			if p.method.Quiet {
@@ -320,7 +322,7 @@ func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
 			x.Pages = append(x.Pages, ExplainedPage{
 				At: p.Due, Local: p.Due.In(r.people[p.Person].Zone()).Format("Mon 15:04:05 MST"), Step: n,
 				Person: p.Person, Role: p.Role, Method: p.Method, Reason: strings.Join(why, "; "),
-				Lines: places([]string{r.stepLine(inc, n), r.ownerLine(inc, s.step), r.dutyLine(s.step, p.duty), r.methodLine(p)}),
+				Lines: places([]string{r.stepLine(inc, n, s.step), r.ownerLine(inc, s.step), r.dutyLine(s.step, p.duty), r.methodLine(p)}),
 			})
 		}
 		at = s.next
@@ -332,8 +334,11 @@ func (r *rooms) walk(in router.Input, inc watchbill.Incident, x *Explanation) {
 }
 
 // stepLine is where it stands that step n of a path fires when it does.
-func (r *rooms) stepLine(inc watchbill.Incident, n int) string {
-	switch last := len(inc.Path.Steps) - 1; {
+func (r *rooms) stepLine(inc watchbill.Incident, n int, step watchbill.PathStep) string {
+	if step.Line != "" {
+		return step.Line
+	}
+	switch last := inc.Path.Len() - 1; {
 	case n == 0:
 		return r.rowLine(inc)
 	case n == last:
@@ -369,6 +374,9 @@ func (r *rooms) rowLine(inc watchbill.Incident) string {
 // dutyLine is where it stands that a step pages this person: their roster, or
 // the roles that they hold.
 func (r *rooms) dutyLine(step watchbill.PathStep, d watchbill.Duty) string {
+	if _, ok := d.Person.Receiver(); ok || d.Role == "" {
+		return "" // the step itself names it
+	}
 	if line := r.rosterLines[d.Role]; line != "" && !step.Everyone {
 		return line
 	}
@@ -377,6 +385,9 @@ func (r *rooms) dutyLine(step watchbill.PathStep, d watchbill.Duty) string {
 
 // methodLine is where it stands that a person is reached by a method.
 func (r *rooms) methodLine(p decided) string {
+	if name, ok := p.Person.Receiver(); ok {
+		return r.at("receivers." + name)
+	}
 	if contacts := r.people[p.Person].Contact; p.method.Contact >= 0 && contacts[p.method.Contact].Own {
 		return "watchbill contact list"
 	}
@@ -432,6 +443,9 @@ func (x Explanation) Text() string {
 	for _, p := range x.Pages {
 		fmt.Fprintf(&b, "%4d  %s  %-16s  %-8s  %-14s  %-14s  %s%s\n",
 			p.Step, p.At.UTC().Format(time.RFC3339), p.Local, p.Person, p.Role, p.Method, p.Reason, inBrackets(p.Lines))
+	}
+	for _, why := range x.Passed {
+		fmt.Fprintf(&b, "%4s  %s\n", "-", why)
 	}
 	fmt.Fprintf(&b, "\nthen: %s\n", x.Then)
 	return b.String()

@@ -42,8 +42,9 @@ type flow struct {
 
 	installing sync.Mutex // held while rooms are replaced
 
-	digests digests
-	storm   storm
+	digests  digests
+	storm    storm
+	refusals refusals
 }
 
 // work is one transaction at one instant under one configuration.
@@ -452,7 +453,11 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 		}
 	}
 	if e.Stop {
-		if _, err := w.tx.DropPages(inc.ID); err != nil {
+		drop := w.tx.DropPages
+		if inc.State.Live() { // who was called is still wanted
+			drop = w.tx.DropStepPages
+		}
+		if _, err := drop(inc.ID); err != nil {
 			return err
 		}
 		e.Cancel = append(e.Cancel, watchbill.TimerStep)
@@ -471,6 +476,9 @@ func (w *work) apply(e incident.Effect, row *store.AlertRow, also []watchbill.Du
 			return err
 		}
 	}
+	if err := w.call(inc, e.Calls); err != nil {
+		return err
+	}
 	if !e.Page {
 		return nil
 	}
@@ -488,9 +496,22 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if !s.ok {
 		return w.save(&inc, w.event(watchbill.EventQueued, "%s", s.wait))
 	}
+	n = s.n
+	if len(s.passed) > 0 {
+		var events []watchbill.Event
+		for _, why := range s.passed {
+			events = append(events, w.event(watchbill.EventQueued, "%s", why))
+		}
+		if err := w.save(&inc, events...); err != nil {
+			return err
+		}
+	}
 	if s.due.After(w.now) {
 		if err := w.tx.SetTimer(stepTimer(inc, n, s.due)); err != nil {
 			return err
+		}
+		if s.wait == "" { // after steps that were passed over, at its own time
+			return nil
 		}
 		return w.save(&inc, w.event(watchbill.EventQueued, "step %d waits until %s: %s", n, s.due.Format(time.RFC3339), s.wait))
 	}
@@ -498,9 +519,11 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if err != nil {
 		return err
 	}
-	held, err := w.held(&inc, n, firing)
-	if err != nil || held {
-		return err
+	if inc.Escalated == "" {
+		held, err := w.held(&inc, n, firing)
+		if err != nil || held {
+			return err
+		}
 	}
 	told, err := w.told(inc)
 	if err != nil {
@@ -519,6 +542,7 @@ func (w *work) step(inc watchbill.Incident, n int, planned time.Time, also []wat
 	if err := w.tx.SetTimer(stepTimer(inc, n+1, s.next)); err != nil {
 		return err
 	}
+	inc.Escalated = ""
 	fired := w.event(watchbill.EventStepFired, "step %d (%s): %s", n, s.step.Reason, summary(pages))
 	if fired.Data, err = firingData(s, pages); err != nil {
 		return err

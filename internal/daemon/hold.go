@@ -100,6 +100,9 @@ func heldView(tx *store.Tx, id watchbill.IncidentID) (web.HeldView, error) {
 // timeout, in which their sources can say that they do.
 func (f *flow) ReleaseHeld(ctx context.Context, who web.Actor, ids []watchbill.IncidentID) ([]web.HeldView, error) {
 	return f.decideHeld(ctx, ids, func(w *work, v web.HeldView) error {
+		if err := w.audit(who, heldEntry(watchbill.AuditReleased, v)); err != nil {
+			return err
+		}
 		if err := w.release(v.Incident); err != nil || v.Incident == 0 {
 			return err
 		}
@@ -111,6 +114,9 @@ func (f *flow) ReleaseHeld(ctx context.Context, who web.Actor, ids []watchbill.I
 // paged for what was held of them.
 func (f *flow) DropHeld(ctx context.Context, who web.Actor, ids []watchbill.IncidentID) ([]web.HeldView, error) {
 	return f.decideHeld(ctx, ids, func(w *work, v web.HeldView) error {
+		if err := w.audit(who, heldEntry(watchbill.AuditDropped, v)); err != nil {
+			return err
+		}
 		if !v.State.Live() { // what is left is its closing, which pages nobody
 			return w.release(v.Incident)
 		}
@@ -127,6 +133,10 @@ func (f *flow) DropHeld(ctx context.Context, who web.Actor, ids []watchbill.Inci
 		}
 		return w.apply(e, nil, nil)
 	})
+}
+
+func heldEntry(kind watchbill.AuditKind, v web.HeldView) watchbill.AuditEntry {
+	return watchbill.AuditEntry{Kind: kind, Object: v.Incident.String(), Text: fmt.Sprintf("%d timers, %d pages, %d alerts", len(v.Timers), len(v.Pages), v.Alerts)}
 }
 
 // decideHeld calls do for the held incidents that are named, in one transaction,

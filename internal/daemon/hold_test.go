@@ -90,7 +90,7 @@ func TestARestoredStorePagesNobodyByItself(t *testing.T) {
 // verifies checks every chain of events.
 func verifies(t *testing.T, s *scene) {
 	t.Helper()
-	result, err := daemon.Audit(t.Context(), s.config(), func(id watchbill.IncidentID, err error) { t.Errorf("%s: %v", id, err) })
+	result, err := daemon.Audit(t.Context(), s.config(), daemon.AuditCheck{Report: func(where string, err error) { t.Errorf("%s: %v", where, err) }})
 	require.NoError(t, err)
 	require.Zero(t, result.Broken)
 }

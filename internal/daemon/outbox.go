@@ -90,10 +90,15 @@ func (o outbox) Needed(ctx context.Context, d watchbill.Delivery) (bool, string,
 		return false, "it is " + row.State, nil
 	case row.Attempt != d.Attempt:
 		return false, fmt.Sprintf("attempt %d has begun", row.Attempt), nil
+	case d.Page.Call != "":
+		needed, why := callNeeded(inc, d.Page)
+		return needed, why, nil
 	case inc.Generation != d.Page.Generation:
 		return false, fmt.Sprintf("generation %d has begun", inc.Generation), nil
 	case inc.State != watchbill.StateOpen:
 		return false, fmt.Sprintf("%s is %s", inc.ID, inc.State), nil
+	case slices.Contains(inc.Acks, d.Page.Person):
+		return false, fmt.Sprintf("%s acknowledged", d.Page.Person), nil
 	}
 	return true, "", nil
 }
@@ -217,7 +222,7 @@ func (w *work) fallBack(inc watchbill.Incident, p watchbill.Page) (string, error
 	if inc.State != watchbill.StateOpen || inc.Generation != p.Generation {
 		return "no other way is left", nil
 	}
-	if p.Step+1 >= len(inc.Path.Steps) { // what repeats reaches the same people: it keeps its pace
+	if p.Step < 0 || p.Step+1 >= inc.Path.Len() { // what repeats reaches the same people: it keeps its pace
 		return "the path goes on", nil
 	}
 	timers, err := w.tx.TimersOf(inc.ID)

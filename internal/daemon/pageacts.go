@@ -110,6 +110,12 @@ func (f *flow) ActFromPage(ctx context.Context, page int64, token string, a web.
 
 // taken says what an acknowledgement promised.
 func taken(inc watchbill.Incident) string {
+	switch {
+	case inc.Drill != nil:
+		return fmt.Sprintf("the drill %s is answered", inc.ID)
+	case inc.State == watchbill.StateOpen:
+		return fmt.Sprintf("recorded; %s pages on until %d people have acknowledged", inc.ID, inc.Path.Acks)
+	}
 	return fmt.Sprintf("%s is yours until %s", inc.ID, inc.AckDeadline.UTC().Format("15:04 UTC"))
 }
 
@@ -189,7 +195,7 @@ func (f *flow) acknowledge(ctx context.Context, id watchbill.IncidentID, who web
 		if err != nil {
 			return e, err
 		}
-		if inc.State == watchbill.StateOpen {
+		if inc.State == watchbill.StateOpen && e.Incident.State == watchbill.StateAcknowledged {
 			w.tx.OnCommit(func() { w.responses.acknowledged(e.Incident) })
 		}
 		if page != 0 {

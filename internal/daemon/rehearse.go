@@ -215,7 +215,7 @@ func (r *Rehearsal) Expire(ctx context.Context, person watchbill.PersonID, silen
 	if _, err := r.may(person, watchbill.ActivityStates); err != nil {
 		return err
 	}
-	return r.flow.ExpireSilence(ctx, silence)
+	return r.flow.ExpireSilence(ctx, web.Actor{Person: watchbill.ActorSelf}, silence)
 }
 
 // Record is everything that a store remembers.

@@ -83,7 +83,7 @@ func (r *responses) resolved(inc watchbill.Incident) {
 // answered counts an incident that was resolved, once that is on disk.
 func (w *work) answered(inc watchbill.Incident, events []watchbill.Event) {
 	over := slices.ContainsFunc(events, func(e watchbill.Event) bool { return e.Kind == watchbill.EventResolved })
-	if over && inc.ID != store.SelfTestID {
+	if over && inc.Drill == nil && inc.ID != store.SelfTestID {
 		w.tx.OnCommit(func() { w.responses.resolved(inc) })
 	}
 }

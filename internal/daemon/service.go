@@ -74,6 +74,7 @@ func (s services) Gate(ctx context.Context, service string) (watchbill.Gate, err
 	}
 	err = s.d.store.View(ctx, func(tx *store.Tx) (err error) {
 		f.Incidents, err = tx.Incidents("live", gateIncidents)
+		f.Incidents = slices.DeleteFunc(f.Incidents, func(inc watchbill.Incident) bool { return inc.Drill != nil })
 		return err
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"watchbill/internal/auth"
 	"watchbill/internal/config"
 	"watchbill/internal/store"
+	"watchbill/internal/web"
 )
 
 // accounts is the store as sign-ins see it.
@@ -52,8 +53,8 @@ func (a accounts) PutSession(ctx context.Context, s auth.Session, isNew bool) er
 		if !isNew {
 			return tx.UpdateSession(s.Hash, body)
 		}
-		err := recordAccess(tx, s.CreatedAt, access{
-			by: string(s.Person), via: "console", what: accessSignedIn, object: s.ID, text: "signed in by " + s.How, detail: s.Address + " " + s.Agent,
+		_, err := tx.PutAudit(watchbill.AuditEntry{
+			Kind: watchbill.AuditSignedIn, At: s.CreatedAt, Actor: string(s.Person), Via: "console", Object: s.ID, Text: "by " + s.How, Detail: s.Address + " " + s.Agent,
 		})
 		return errors.Join(err, tx.InsertSession(s.Hash, s.Person, body))
 	})
@@ -84,10 +85,11 @@ func (a accounts) EndSessions(ctx context.Context, now time.Time, ended []auth.S
 			if err != nil {
 				return err
 			}
-			if !there {
+			if !there || e.By == "" { // that time passed is no news
 				continue
 			}
-			if err := recordAccess(tx, now, access{by: e.By, via: e.Via, what: accessSessionEnded, object: s.ID, text: fmt.Sprintf("%s: %s", s, e.Why)}); err != nil {
+			_, err = tx.PutAudit(watchbill.AuditEntry{Kind: watchbill.AuditSessionEnded, At: now, Actor: e.By, Via: e.Via, Object: s.ID, Text: fmt.Sprintf("of %s: %s", s.Person, e.Why)})
+			if err != nil {
 				return err
 			}
 		}
@@ -125,8 +127,8 @@ func (a accounts) PutPassword(ctx context.Context, p auth.Password, invitation s
 			return err
 		}
 		ok = true
-		err = recordAccess(tx, p.ChangedAt, access{
-			by: e.By, via: e.Via, what: accessPasswordSet, object: string(p.Person), text: fmt.Sprintf("%s %s; %d sessions ended", p.Person, how, ended),
+		_, err = tx.PutAudit(watchbill.AuditEntry{
+			Kind: watchbill.AuditPasswordSet, At: p.ChangedAt, Actor: e.By, Via: e.Via, Object: string(p.Person), Text: fmt.Sprintf("%s; %d sessions ended", how, ended),
 		})
 		return errors.Join(err, tx.PutPassword(p.Person, body))
 	})
@@ -150,7 +152,9 @@ func (a accounts) PutInvitation(ctx context.Context, i auth.Invitation) error {
 		return fmt.Errorf("encode invitation: %w", err)
 	}
 	return a.Update(ctx, func(tx *store.Tx) error {
-		err := recordAccess(tx, i.CreatedAt, access{by: i.CreatedBy, via: "cli", what: accessInvited, object: string(i.Person), text: "invited to choose a password"})
+		_, err := tx.PutAudit(watchbill.AuditEntry{
+			Kind: watchbill.AuditInvited, At: i.CreatedAt, Actor: i.CreatedBy, Via: "cli", Object: string(i.Person), Text: "to choose a password until " + i.ExpiresAt.UTC().Format(time.RFC3339),
+		})
 		return errors.Join(err, tx.PutInvitation(i.Person, i.Hash, body))
 	})
 }
@@ -220,6 +224,24 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 		}{io.LimitReader(resp.Body, maxProvider), resp.Body}
 	}
 	return resp, err
+}
+
+// SignInRefused records that nobody was let in. What was typed as a name is kept
+// only if there is such a person: it may be a password.
+func (f *flow) SignInRefused(ctx context.Context, r web.SignInRefusal) {
+	object := "nobody who is configured"
+	if _, known := f.rooms.Load().people[r.Account]; known {
+		object = string(r.Account)
+	}
+	if !f.refusals.news("sign-in "+object, time.Now()) {
+		return
+	}
+	err := f.update(ctx, func(w *work) error {
+		return w.audit(web.Actor{Person: "unknown", Via: "console"}, watchbill.AuditEntry{Kind: watchbill.AuditSignInRefused, Object: object, Text: r.Why, Detail: r.Address})
+	})
+	if err != nil {
+		f.logger.ErrorContext(ctx, "a refused sign-in could not be recorded in the audit log", "err", err)
+	}
 }
 
 // sweepSessions ends the sessions of people who left, and forgets those that are

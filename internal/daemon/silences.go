@@ -58,6 +58,9 @@ func (f *flow) ApproveSilence(ctx context.Context, who web.Actor, id string) (s 
 			}
 		}
 		s.ApprovedBy, s.ApprovedAt, s.UpdatedAt = string(who.Person), w.now, w.now
+		if err := w.audit(who, auditOf(watchbill.AuditSilenceApproved, s)); err != nil {
+			return err
+		}
 		if err := w.tx.HastenMuted(w.now); err != nil {
 			return err
 		}

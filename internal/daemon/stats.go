@@ -20,6 +20,9 @@ type stats struct {
 	reloadTime   prometheus.Gauge
 	audited      prometheus.Gauge
 	broken       prometheus.Gauge
+	auditSeq     prometheus.Gauge
+	auditHead    prometheus.Gauge
+	published    prometheus.Gauge
 	staleBooks   prometheus.Gauge
 	expiring     prometheus.Gauge
 	notifyErrors prometheus.Counter
@@ -51,7 +54,10 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 		reloaded:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_config_last_reload_success", Help: "Whether the last reload of the configuration took effect."}),
 		reloadTime:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was loaded."}),
 		audited:      f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_verified_timestamp_seconds", Help: "When all event chains were last verified."}),
-		broken:       f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_broken_chains", Help: "Incidents whose event chain did not verify."}),
+		broken:       f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_broken_chains", Help: "Things that are wrong with the record: chains of events, checkpoints, the audit log."}),
+		auditSeq:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_entries", Help: "Entries of the audit log when it was last sealed."}),
+		auditHead:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_head", Help: "The first 52 bits of the hash of the audit log's last entry when it was last sealed."}),
+		published:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_published_timestamp_seconds", Help: "When the audit log was last sealed and its head published."}),
 		staleBooks:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_runbooks_stale", Help: "Runbooks that nobody reviewed for too long."}),
 		expiring:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_tokens_expiring", Help: "Tokens that are in use and end within 14 days."}),
 		notifyErrors: f.NewCounter(prometheus.CounterOpts{Name: "watchbill_intake_errors_total", Help: "Alerts of the rule engine that could not be stored and were kept for another try."}),

@@ -197,7 +197,7 @@ func (w *work) alertDue(fp watchbill.Fingerprint) error {
 
 func (w *work) incidentTimer(tm watchbill.Timer) error {
 	inc, err := w.incident(tm.Incident)
-	if err != nil || inc.Generation != tm.Generation {
+	if err != nil || inc.Generation != tm.Generation && tm.Kind != watchbill.TimerDrill {
 		return err
 	}
 	if inc.ID == store.SelfTestID {
@@ -210,7 +210,16 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 		}
 	case watchbill.TimerAck:
 		if inc.State == watchbill.StateAcknowledged {
-			return w.apply(w.life.AckExpired(w.now, inc), nil, w.lapsed(inc))
+			return w.apply(w.life.AckExpired(w.now, inc), nil, w.lapsed(inc, "your acknowledgement expired"))
+		}
+	case watchbill.TimerStatus, watchbill.TimerPlan:
+		if inc.State == watchbill.StateAcknowledged {
+			_, known := w.people[inc.AcknowledgedBy]
+			return w.apply(w.life.Reminder(w.now, inc, tm, known), nil, w.lapsed(inc, "you had acknowledged it"))
+		}
+	case watchbill.TimerDrill:
+		if inc.Drill != nil && inc.State.Live() {
+			return w.apply(w.life.DrillOver(w.now, inc), nil, nil)
 		}
 	case watchbill.TimerQuiet:
 		return w.quietEnded(inc)
@@ -222,13 +231,13 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 	return nil
 }
 
-// lapsed is the person whose acknowledgement expired: paged with step 0.
-func (w *work) lapsed(inc watchbill.Incident) []watchbill.Duty {
+// lapsed is the person who had acknowledged: paged with step 0.
+func (w *work) lapsed(inc watchbill.Incident, why string) []watchbill.Duty {
 	person, ok := w.people[inc.AcknowledgedBy]
 	if !ok {
 		return nil
 	}
-	d := watchbill.Duty{Person: person.ID, Reason: "your acknowledgement expired"}
+	d := watchbill.Duty{Person: person.ID, Reason: why}
 	if len(person.Roles) > 0 {
 		d.Role = person.Roles[0]
 	}

@@ -40,7 +40,14 @@ func (t tokens) PutToken(ctx context.Context, tok auth.Token) error {
 	if err != nil {
 		return fmt.Errorf("encode token: %w", err)
 	}
-	return t.Update(ctx, func(tx *store.Tx) error { return tx.PutToken(tok.ID, tok.Hash, body) })
+	return t.Update(ctx, func(tx *store.Tx) error {
+		e := auditToken(tok)
+		e.At = tok.CreatedAt
+		if _, err := tx.PutAudit(e); err != nil {
+			return err
+		}
+		return tx.PutToken(tok.ID, tok.Hash, body)
+	})
 }
 
 // ListTokens returns all tokens, the oldest first.
@@ -82,7 +89,7 @@ func (t tokens) ChangeToken(ctx context.Context, id string, change func(*auth.To
 			return fmt.Errorf("encode token: %w", err)
 		}
 		if was.IsZero() && !tok.RevokedAt.IsZero() {
-			if err := recordAccess(tx, tok.RevokedAt, access{by: tok.RevokedBy, what: accessTokenRevoked, object: tok.ID, text: tok.String()}); err != nil {
+			if _, err := tx.PutAudit(watchbill.AuditEntry{Kind: watchbill.AuditTokenRevoked, At: tok.RevokedAt, Actor: tok.RevokedBy, Object: tok.ID, Text: "it was " + cmp.Or(string(tok.Person), "the machine "+tok.Name) + "'s"}); err != nil {
 				return err
 			}
 		}

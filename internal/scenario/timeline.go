@@ -115,7 +115,9 @@ func eventText(inc daemon.RecordedIncident, e watchbill.Event) string {
 			texts = append(texts, m.Why)
 		}
 		return strings.Join(texts, "; ")
-	case watchbill.EventAcknowledged, watchbill.EventNote, watchbill.EventResolved:
+	case watchbill.EventAcknowledged, watchbill.EventNote, watchbill.EventResolved, watchbill.EventEscalated, watchbill.EventHandedOver,
+		watchbill.EventRerouted, watchbill.EventSnoozed, watchbill.EventCalled,
+		watchbill.EventStatus, watchbill.EventPlanned, watchbill.EventReminded:
 		if e.Actor != watchbill.ActorSelf {
 			return fmt.Sprintf("%s %s: %s", inc.ID, e.Actor, e.Text)
 		}

@@ -113,11 +113,16 @@ func writeGolden(t *testing.T, version int64, file string) {
 	if version >= 8 {
 		exec(`INSERT INTO intake_key (source, key, fingerprint) VALUES ('ci', 'k', ?)`, alert.Fingerprint())
 	}
+	if version >= 10 {
+		e := watchbill.AuditEntry{At: goldenTime(), Kind: watchbill.AuditStarted, Actor: watchbill.ActorSelf, Text: "version 1"}.Follow(0, "")
+		exec(`INSERT INTO audit_log (seq, at, kind, actor, via, object, text, detail, detail_sum, salt, erased, prev, hash) VALUES (1, ?, ?, ?, '', '', ?, '', '', '', 0, '', ?)`,
+			unix(e.At), e.Kind, e.Actor, e.Text, e.Hash)
+	}
 	if version >= 9 {
 		exec(`INSERT INTO receipt (page, kind, at, detail) VALUES (1, 'opened', ?, '')`, unix(goldenTime()))
 		exec(`INSERT INTO message (page, body) VALUES (1, '{"page": 1, "integration": "slack[0]", "channel": "C1", "stamp": "17.5"}')`)
 	}
-	if version >= 14 {
+	if version >= 11 {
 		exec(`INSERT INTO session (hash, person, body) VALUES ('cookie', 'ana', '{"person": "ana"}')`)
 		exec(`INSERT INTO password (person, body) VALUES ('ana', '{"person": "ana"}')`)
 		exec(`INSERT INTO invitation (person, hash, body) VALUES ('ben', 'code', '{"person": "ben"}')`)
@@ -214,17 +219,20 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.Equal(t, version >= 9, len(messages) == 1 && messages[0].Stamp == "17.5")
 		require.NoError(t, err)
 		sessions, err := tx.Sessions("ana")
-		require.Equal(t, version >= 14, len(sessions) == 1)
+		require.Equal(t, version >= 11, len(sessions) == 1)
 		require.NoError(t, err)
 		_, found, err = tx.Password("ana")
-		require.Equal(t, version >= 14, found)
+		require.Equal(t, version >= 11, found)
 		require.NoError(t, err)
 		_, found, err = tx.Invitation("code")
-		require.Equal(t, version >= 14, found)
+		require.Equal(t, version >= 11, found)
 		require.NoError(t, err)
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)
 		require.Equal(t, version >= 8, found && keyed.Name() == "CheckoutErrors")
+		entries, aerr := tx.VerifyAudit(&watchbill.AuditVerifier{}, func(err error) { t.Error(err) })
+		require.NoError(t, aerr)
+		require.Equal(t, version >= 10, entries == 1)
 		return err
 	}))
 	require.NoError(t, s.Update(t.Context(), func(tx *Tx) error {

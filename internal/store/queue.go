@@ -96,6 +96,12 @@ func (t *Tx) DropPages(id watchbill.IncidentID) (int64, error) {
 	return t.exec("drop pages", `UPDATE page SET state = 'dropped' WHERE incident = ? AND state IN ('pending', 'held')`, id)
 }
 
+// DropStepPages takes the pending pages of an incident's path out of the outbox.
+// Those to people who were called beside it stay.
+func (t *Tx) DropStepPages(id watchbill.IncidentID) (int64, error) {
+	return t.exec("drop pages of the path", `UPDATE page SET state = 'dropped' WHERE incident = ? AND state IN ('pending', 'held') AND step >= 0`, id)
+}
+
 // PageRow is a page with its state in the outbox.
 type PageRow struct {
 	watchbill.Page

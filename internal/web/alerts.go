@@ -334,7 +334,7 @@ func (s *Server) postSilence(w http.ResponseWriter, c call) error {
 }
 
 func (s *Server) deleteSilence(w http.ResponseWriter, c call) error {
-	if err := s.o.Silences.ExpireSilence(c.Context(), c.PathValue("id")); err != nil {
+	if err := s.o.Silences.ExpireSilence(c.Context(), c.actor(), c.PathValue("id")); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)

@@ -166,6 +166,9 @@ func (v IncidentView) Text() string {
 	if inc.AcknowledgedBy != "" && inc.State == watchbill.StateAcknowledged {
 		fmt.Fprintf(&b, "acknowledged by %s until %s\n", inc.AcknowledgedBy, inc.AckDeadline.UTC().Format(time.RFC3339))
 	}
+	if inc.Offered != "" {
+		fmt.Fprintf(&b, "%s is asked to take it over\n", inc.Offered)
+	}
 	if inc.HeldBy != "" {
 		fmt.Fprintf(&b, "held: %s\n", inc.HeldBy)
 	}
@@ -187,13 +190,24 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 	switch watchbill.TimerKind(n.What) {
 	case watchbill.TimerStep:
 		step, _ := inc.Path.Step(n.Step)
-		return fmt.Sprintf("step %d pages %s", n.Step, watchbill.JoinRoles(step.Roles, ""))
+		if len(step.People) == 0 && len(step.Receivers) == 0 {
+			return fmt.Sprintf("step %d pages %s", n.Step, watchbill.JoinRoles(step.Roles, ""))
+		}
+		return fmt.Sprintf("step %d pages %s", n.Step, step.Whom())
 	case watchbill.TimerAck:
 		return fmt.Sprintf("the acknowledgement by %s expires", inc.AcknowledgedBy)
 	case watchbill.TimerQuiet:
 		return "the quiet time ends"
 	case watchbill.TimerClose:
 		return "it closes"
+	case watchbill.TimerDrill:
+		return "the drill ends"
+	case watchbill.TimerStatus, watchbill.TimerPlan:
+		owed := map[string]string{string(watchbill.TimerStatus): "a status update", string(watchbill.TimerPlan): "a plan"}[n.What]
+		if n.Step > 0 {
+			return fmt.Sprintf("the path starts again unless %s records %s", inc.AcknowledgedBy, owed)
+		}
+		return fmt.Sprintf("%s is reminded of %s", inc.AcknowledgedBy, owed)
 	}
 	return n.What
 }

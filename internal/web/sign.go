@@ -123,7 +123,7 @@ func (s *Server) secure() (https bool, err error) {
 	if perr == nil && u.Scheme == "https" {
 		return true, nil
 	}
-	if perr == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()) {
+	if perr == nil && u.Scheme == "http" && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()) {
 		return false, nil
 	}
 	return false, watchbill.Invalidf("serve it by https, and say so with external_url: https://…; until then use a token",
@@ -161,7 +161,7 @@ func nextPage(next string) string {
 	u, err := url.Parse(next)
 	switch {
 	case err != nil, len(next) > 1024, u.Scheme != "", u.Host != "", u.User != nil, u.Opaque != "":
-	case !strings.HasPrefix(next, "/"), strings.HasPrefix(next, "//"), strings.ContainsAny(next, "\\\r\n\t"), strings.HasPrefix(u.Path, "//"), strings.Contains(u.Path, "\\"):
+	case !strings.HasPrefix(next, "/"), strings.HasPrefix(next, "//"), strings.ContainsAny(next, "\\\r\n\t"), strings.Contains(u.Path, "//"), strings.Contains(u.Path, "\\"):
 	case strings.HasPrefix(u.Path, "/login"), strings.HasPrefix(u.Path, "/logout"), strings.HasPrefix(u.Path, "/invite/"):
 	default:
 		return u.RequestURI()
@@ -241,6 +241,13 @@ func (s *Server) begin(w http.ResponseWriter, c call, started auth.Started, next
 	return nil
 }
 
+// notIn has it recorded that somebody was not let in.
+func (s *Server) notIn(c call, account string, err error) {
+	if e, ok := errors.AsType[*watchbill.Error](err); ok && (e.Code == watchbill.CodeUnauthenticated || e.Code == watchbill.CodeTooMany) {
+		s.o.AuditLog.SignInRefused(c.Context(), SignInRefusal{Account: watchbill.PersonID(account), Address: source(c.Request), Why: e.Message})
+	}
+}
+
 func (s *Server) login(w http.ResponseWriter, c call) error {
 	var started auth.Started
 	f, err := fields(w, c)
@@ -254,6 +261,7 @@ func (s *Server) login(w http.ResponseWriter, c call) error {
 		started, err = s.o.SignIn.WithPassword(c.Context(), time.Now().UTC(), auth.Attempt{Account: f.Get("account"), Password: f.Get("password"), Client: s.client(c.Request)})
 	}
 	if err != nil {
+		s.notIn(c, f.Get("account"), err)
 		return s.renderSign(w, c, s.loginView(f.Get("account"), f.Get("next")), err)
 	}
 	return s.begin(w, c, started, f.Get("next"))
@@ -293,6 +301,7 @@ func (s *Server) fromProvider(w http.ResponseWriter, c call) error {
 	})
 	s.setCookie(w, journeyCookie, "", 0)
 	if err != nil {
+		s.notIn(c, "", err)
 		return s.renderSign(w, c, s.loginView("", ""), err)
 	}
 	return s.begin(w, c, started, next)

@@ -69,7 +69,7 @@ type Silences interface {
 	Silences(ctx context.Context) ([]watchbill.Silence, error)
 	Silence(ctx context.Context, id string) (watchbill.Silence, error)
 	PutSilence(ctx context.Context, who Actor, s watchbill.Silence) (watchbill.Silence, error)
-	ExpireSilence(ctx context.Context, id string) error
+	ExpireSilence(ctx context.Context, who Actor, id string) error
 }
 
 // Approvals is what a silence takes besides its author.
@@ -88,6 +88,9 @@ type Options struct {
 	Receive      func(ctx context.Context, source string, alerts []watchbill.Alert) error
 	Incidents    Incidents
 	Acts         Acts
+	Moves        Moves
+	Drills       Drills
+	Responders   Responders
 	Pages        Pages
 	Texts        Texts
 	Contacts     Contacts
@@ -97,13 +100,14 @@ type Options struct {
 	Alertmanager Alertmanager
 	AlertHistory AlertHistory
 	Hold         Hold
+	AuditLog     AuditLog
 	Services     Services
 	Heartbeats   Heartbeats
 	Alarm        Alarm
 	Why          Why
 	Explain      func(ctx context.Context, q ExplainRequest) (any, error)
 	Runbook      func(name string) ([]byte, bool)
-	Reload       func(ctx context.Context) error
+	Reload       func(ctx context.Context, who Actor) error
 	Ready        func(ctx context.Context) error
 	Metrics      http.Handler
 	Probe        http.Handler
@@ -188,7 +192,24 @@ func (s *Server) Routes() []Route {
 		{"POST", "/api/ops/v1/alarm/confirm", raise.person(), "Say that a test of the second notifier arrived", s.confirmAlarm},
 		{"GET", "/i/{id}", read, "An incident as plain text, for a browser or curl", s.incidentText},
 		{"GET", "/runbooks/{name}", read, "A runbook as Markdown", s.runbook},
-	}, s.alertmanagerRoutes(read), s.historyRoutes(read), s.serviceRoutes(read), s.heartbeatRoutes(read), s.silenceRoutes(read, mute), s.whyRoutes(read), s.queryRoutes(read), s.hookRoutes(), s.actRoutes(), s.contactRoutes(), s.tokenRoutes(), s.sessionRoutes(), s.signRoutes())
+	},
+		s.alertmanagerRoutes(read),
+		s.historyRoutes(read),
+		s.serviceRoutes(read),
+		s.heartbeatRoutes(read),
+		s.silenceRoutes(read, mute),
+		s.whyRoutes(read),
+		s.queryRoutes(read),
+		s.hookRoutes(),
+		s.actRoutes(),
+		s.contactRoutes(),
+		s.moveRoutes(raise.person()),
+		s.drillRoutes(read, raise.person()),
+		s.auditRoutes(),
+		s.tokenRoutes(),
+		s.sessionRoutes(),
+		s.signRoutes(),
+	)
 }
 
 func (n Need) person() Need {
@@ -309,6 +330,9 @@ func (s *Server) fail(w http.ResponseWriter, c call, err error) {
 	body := problemBody{Code: watchbill.CodeInternal, Message: "something failed inside watchbill", Hint: "its log says what"}
 	if e, ok := errors.AsType[*watchbill.Error](err); ok {
 		body = problemBody{Code: e.Code, Message: e.Message, Hint: e.Hint}
+		if e.Code == watchbill.CodeDenied {
+			s.refused(c, e)
+		}
 	}
 	switch body.Code {
 	case watchbill.CodeInternal, watchbill.CodeUnavailable:
@@ -406,7 +430,7 @@ func (s *Server) ready(w http.ResponseWriter, c call) error {
 }
 
 func (s *Server) reload(w http.ResponseWriter, c call) error {
-	if err := s.o.Reload(c.Context()); err != nil {
+	if err := s.o.Reload(c.Context(), c.actor()); err != nil {
 		return watchbill.Invalidf("run watchbill check on the file; the old configuration stays in force", "%v", err)
 	}
 	return reply(w, http.StatusOK, map[string]string{"status": "reloaded"})

@@ -26,10 +26,15 @@ import (
 
 // world is a server over fakes that remember what was done to them.
 type world struct {
-	server  *web.Server
-	options web.Options
-	headers map[string]string // by caller: the Authorization header
-	auth    *auth.Auth
+	server   *web.Server
+	options  web.Options
+	headers  map[string]string // by caller: the Authorization header
+	auth     *auth.Auth
+	signIn   *auth.SignIn
+	failed   []web.SignInRefusal
+	accounts accounts
+	people   staff
+	external string
 
 	mu       sync.Mutex
 	acts     []string // everything that changed something, in order
@@ -44,6 +49,8 @@ type world struct {
 	silences []watchbill.Silence
 	fail     error // what everything behind the server returns
 	tokens   map[string]auth.Token
+	queried  web.AuditQuery
+	refused  []web.Refusal
 }
 
 func (w *world) act(format string, args ...any) error {
@@ -118,20 +125,6 @@ func (w *world) List(_ context.Context, state string, limit int) ([]watchbill.In
 	return []watchbill.Incident{incidentOne()}, w.fail
 }
 
-func (w *world) WhyIncident(_ context.Context, id watchbill.IncidentID, person watchbill.PersonID) (web.IncidentWhy, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.asked = person
-	return web.IncidentWhy{Incident: watchbill.Incident{ID: id}}, w.fail
-}
-
-func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.AlertWhy, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.labels = labels
-	return nil, w.fail
-}
-
 func (w *world) Show(_ context.Context, id watchbill.IncidentID) (web.IncidentView, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -195,7 +188,7 @@ func (w *world) ApproveSilence(_ context.Context, who web.Actor, id string) (wat
 	return watchbill.Silence{ID: id, ApprovedBy: string(who.Person)}, w.act("approve %s by %s", id, who.Person)
 }
 
-func (w *world) ExpireSilence(_ context.Context, id string) error {
+func (w *world) ExpireSilence(_ context.Context, _ web.Actor, id string) error {
 	if err := w.act("expire %s", id); err != nil {
 		return err
 	}
@@ -253,7 +246,10 @@ func setUp(t testing.TB) *world {
 	w := &world{tokens: map[string]auth.Token{}, headers: map[string]string{
 		"nobody": "", "bad": "Bearer wb_" + strings.Repeat("A", 49),
 	}}
-	people := map[watchbill.PersonID]watchbill.Person{}
+	people := staff{}
+	w.people, w.external = people, "https://watchbill.example.com"
+	w.accounts = accounts{sessions: map[string]auth.Session{}, passwords: map[watchbill.PersonID]auth.Password{}, invited: map[string]auth.Invitation{}}
+	w.signIn = auth.NewSignIn(auth.Config{}, w, people, http.DefaultClient)
 	a := auth.New(auth.Config{}, w, func(id watchbill.PersonID) (watchbill.Person, bool) {
 		p, ok := people[id]
 		return p, ok
@@ -290,9 +286,14 @@ func setUp(t testing.TB) *world {
 		Authenticate: a.Authenticate,
 		Matrix:       func() watchbill.Matrix { return matrix },
 		Tokens:       a,
+		SignIn:       w.signIn,
+		External:     func() string { return w.external },
 		Receive:      w.Receive,
 		Incidents:    w,
 		Acts:         w,
+		Moves:        w,
+		Drills:       w,
+		Responders:   w,
 		Pages:        w,
 		Texts:        w,
 		Contacts:     w,
@@ -302,6 +303,7 @@ func setUp(t testing.TB) *world {
 		Alertmanager: w,
 		AlertHistory: w,
 		Hold:         w,
+		AuditLog:     w,
 		Services:     w,
 		Heartbeats:   w,
 		Hook:         w.hook,
@@ -310,7 +312,7 @@ func setUp(t testing.TB) *world {
 		Why:          w,
 		Explain:      w.explain,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
-		Reload:       func(context.Context) error { return w.act("reload") },
+		Reload:       func(context.Context, web.Actor) error { return w.act("reload") },
 		Ready:        func(context.Context) error { return w.failing() },
 		Metrics:      http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "watchbill_up 1\n") }),
 		Probe:        http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "probe_success 1\n") }),
@@ -352,7 +354,7 @@ func problem(t testing.TB, rec *httptest.ResponseRecorder) (code watchbill.Code,
 }
 
 func target(r web.Route) string {
-	return strings.NewReplacer("{key}", "k", "{page}", "7", "{contact}", "3", "{receiver}", "sms", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
+	return strings.NewReplacer("{key}", "k", "{code}", "none", "{page}", "7", "{contact}", "3", "{receiver}", "sms", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
 }
 
 // Who gets past the door of each route. Everybody else is answered 401 without
@@ -367,68 +369,79 @@ func TestPermissions(t *testing.T) {
 		stewards = "manager support"
 	)
 	want := map[string]string{
-		"GET /-/healthy":                          anybody,
-		"GET /-/ready":                            anybody,
-		"POST /-/reload":                          "manager",
-		"GET /metrics":                            "machine:metrics " + people,
-		"GET /probe":                              "machine:metrics " + people,
-		"POST /api/v2/alerts":                     "machine:alerts " + marked,
-		"POST /hooks/{source}":                    "machine:hooks",
-		"POST /hooks/{source}/{token}":            "", // the token stands in the address: TestHookByAddress
-		"POST /v2/enqueue":                        anybody,
-		"POST /api/ops/v1/raise":                  people,
-		"GET /api/v2/silences":                    readers,
-		"POST /api/v2/silences":                   stewards,
-		"GET /api/v2/silence/{id}":                readers,
-		"DELETE /api/v2/silence/{id}":             stewards,
-		"GET /api/ops/v1/incidents":               readers,
-		"GET /api/ops/v1/incidents/{id}":          readers,
-		"POST /api/ops/v1/incidents/{id}/ack":     marked,
-		"POST /api/ops/v1/incidents/{id}/note":    marked,
-		"POST /api/ops/v1/incidents/{id}/resolve": marked,
-		"GET /api/ops/v1/explain":                 readers,
-		"GET /api/ops/v1/incidents/{id}/why":      readers,
-		"GET /api/ops/v1/alerts/why":              readers,
-		"POST /api/ops/v1/explain":                readers,
-		"GET /api/ops/v1/hold":                    readers,
-		"POST /api/ops/v1/hold/release":           "manager",
-		"POST /api/ops/v1/hold/drop":              "manager",
-		"POST /api/ops/v1/alarm/test":             stewards,
-		"POST /api/ops/v1/alarm/confirm":          marked,
-		"GET /ping/{key}":                         anybody,
-		"POST /ping/{key}":                        anybody,
-		"GET /ping/{key}/{rest...}":               anybody,
-		"POST /ping/{key}/{rest...}":              anybody,
-		"GET /api/ops/v1/heartbeats":              readers,
-		"GET /api/ops/v1/heartbeats/{name}":       readers,
-		"GET /i/{id}":                             readers,
-		"GET /runbooks/{name}":                    readers,
-		"POST /api/v1/write":                      "machine:write",
-		"GET /api/v1/query":                       readers,
-		"POST /api/v1/query":                      readers,
-		"GET /api/v1/query_range":                 readers,
-		"POST /api/v1/query_range":                readers,
-		"GET /api/v1/query_exemplars":             readers,
-		"POST /api/v1/query_exemplars":            readers,
-		"GET /api/v1/format_query":                readers,
-		"POST /api/v1/format_query":               readers,
-		"GET /api/v1/series":                      readers,
-		"POST /api/v1/series":                     readers,
-		"GET /api/v1/labels":                      readers,
-		"POST /api/v1/labels":                     readers,
-		"GET /api/v1/label/{name}/values":         readers,
-		"GET /api/v1/metadata":                    readers,
-		"GET /api/v1/targets":                     readers,
-		"GET /api/v1/targets/metadata":            readers,
-		"GET /api/v1/rules":                       readers,
-		"GET /api/v1/alerts":                      readers,
-		"GET /api/v2/alerts":                      readers,
-		"GET /api/v2/alerts/groups":               readers,
-		"GET /api/v2/receivers":                   readers,
-		"GET /api/v2/status":                      readers,
-		"GET /api/ops/v1/alerts/history":          readers,
-		"GET /api/ops/v1/targets":                 readers,
-		"GET /api/ops/v1/targets/{id}":            readers,
+		"GET /-/healthy":                           anybody,
+		"GET /-/ready":                             anybody,
+		"POST /-/reload":                           "manager",
+		"GET /metrics":                             "machine:metrics " + people,
+		"GET /probe":                               "machine:metrics " + people,
+		"POST /api/v2/alerts":                      "machine:alerts " + marked,
+		"POST /hooks/{source}":                     "machine:hooks",
+		"POST /hooks/{source}/{token}":             "", // the token stands in the address: TestHookByAddress
+		"POST /v2/enqueue":                         anybody,
+		"POST /api/ops/v1/raise":                   people,
+		"GET /api/v2/silences":                     readers,
+		"POST /api/v2/silences":                    stewards,
+		"GET /api/v2/silence/{id}":                 readers,
+		"DELETE /api/v2/silence/{id}":              stewards,
+		"GET /api/ops/v1/incidents":                readers,
+		"GET /api/ops/v1/incidents/{id}":           readers,
+		"POST /api/ops/v1/incidents/{id}/ack":      marked,
+		"POST /api/ops/v1/incidents/{id}/note":     marked,
+		"POST /api/ops/v1/incidents/{id}/resolve":  marked,
+		"GET /api/ops/v1/explain":                  readers,
+		"GET /api/ops/v1/incidents/{id}/why":       readers,
+		"GET /api/ops/v1/alerts/why":               readers,
+		"POST /api/ops/v1/explain":                 readers,
+		"GET /api/ops/v1/hold":                     readers,
+		"POST /api/ops/v1/hold/release":            "manager",
+		"POST /api/ops/v1/hold/drop":               "manager",
+		"GET /api/ops/v1/audit":                    "manager security support",
+		"POST /api/ops/v1/audit/erase":             "manager",
+		"POST /api/ops/v1/alarm/test":              stewards,
+		"POST /api/ops/v1/alarm/confirm":           marked,
+		"GET /ping/{key}":                          anybody,
+		"POST /ping/{key}":                         anybody,
+		"GET /ping/{key}/{rest...}":                anybody,
+		"POST /ping/{key}/{rest...}":               anybody,
+		"GET /api/ops/v1/heartbeats":               readers,
+		"GET /api/ops/v1/heartbeats/{name}":        readers,
+		"POST /api/ops/v1/drills":                  marked,
+		"GET /api/ops/v1/drills":                   readers,
+		"GET /api/ops/v1/drills/{id}":              readers,
+		"POST /api/ops/v1/incidents/{id}/escalate": marked,
+		"POST /api/ops/v1/incidents/{id}/status":   marked,
+		"POST /api/ops/v1/incidents/{id}/handover": marked,
+		"POST /api/ops/v1/incidents/{id}/not-mine": marked,
+		"POST /api/ops/v1/incidents/{id}/snooze":   marked,
+		"POST /api/ops/v1/incidents/{id}/call":     marked,
+		"GET /i/{id}":                              readers,
+		"GET /runbooks/{name}":                     readers,
+		"POST /api/v1/write":                       "machine:write",
+		"GET /api/v1/query":                        readers,
+		"POST /api/v1/query":                       readers,
+		"GET /api/v1/query_range":                  readers,
+		"POST /api/v1/query_range":                 readers,
+		"GET /api/v1/query_exemplars":              readers,
+		"POST /api/v1/query_exemplars":             readers,
+		"GET /api/v1/format_query":                 readers,
+		"POST /api/v1/format_query":                readers,
+		"GET /api/v1/series":                       readers,
+		"POST /api/v1/series":                      readers,
+		"GET /api/v1/labels":                       readers,
+		"POST /api/v1/labels":                      readers,
+		"GET /api/v1/label/{name}/values":          readers,
+		"GET /api/v1/metadata":                     readers,
+		"GET /api/v1/targets":                      readers,
+		"GET /api/v1/targets/metadata":             readers,
+		"GET /api/v1/rules":                        readers,
+		"GET /api/v1/alerts":                       readers,
+		"GET /api/v2/alerts":                       readers,
+		"GET /api/v2/alerts/groups":                readers,
+		"GET /api/v2/receivers":                    readers,
+		"GET /api/v2/status":                       readers,
+		"GET /api/ops/v1/alerts/history":           readers,
+		"GET /api/ops/v1/targets":                  readers,
+		"GET /api/ops/v1/targets/{id}":             readers,
 
 		"POST /api/ops/v1/silences/reach":             readers,
 		"POST /api/ops/v1/silences/{id}/approve":      stewards,
@@ -442,6 +455,20 @@ func TestPermissions(t *testing.T) {
 		"DELETE /api/ops/v1/contacts/{contact}":       people,
 		"GET /api/ops/v1/tokens":                      people,
 		"DELETE /api/ops/v1/tokens/{id}":              people,
+		"GET /api/ops/v1/sessions":                    people,
+		"DELETE /api/ops/v1/sessions":                 people,
+		"DELETE /api/ops/v1/sessions/{id}":            people,
+		"GET /login":                                  anybody,
+		"POST /login":                                 anybody,
+		"GET /login/oidc":                             anybody,
+		"GET /login/callback":                         anybody,
+		"POST /logout":                                anybody,
+		"GET /invite/{code}":                          anybody,
+		"POST /invite/{code}":                         anybody,
+		"GET /account":                                people,
+		"POST /account/password":                      people,
+		"POST /account/end":                           people,
+		"POST /account/revoke":                        people,
 		"GET /act/{page}/{token}":                     anybody,
 		"POST /act/{page}/{token}":                    anybody,
 		"POST /sms/{receiver}/reply":                  anybody,
@@ -493,7 +520,7 @@ func TestGetNeverActs(t *testing.T) {
 		query := target(r) + "?label=alertname=x&note=x&text=x&reason=x&id=1&_method=POST"
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
 			rec := w.call("manager", method, query, `{"note":"x"}`)
-			if r.Method == http.MethodGet {
+			if r.Method == http.MethodGet && !strings.HasPrefix(r.Path, "/login/") && r.Path != "/invite/{code}" { // those have no provider, and no invitation
 				require.Equal(t, http.StatusOK, rec.Code, "%s %s: %s", method, query, rec.Body)
 			}
 		}
@@ -522,11 +549,12 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 	w := setUp(t)
 	for _, r := range w.server.Routes() {
 		for _, caller := range []string{"nobody", "manager"} {
-			h := w.call(caller, r.Method, target(r), "").Header()
+			rec := w.call(caller, r.Method, target(r), "")
+			h := rec.Header()
 			require.Equal(t, "no-store", h.Get("Cache-Control"), r.Path)
 			require.Equal(t, "nosniff", h.Get("X-Content-Type-Options"), r.Path)
 			policy := h.Get("Content-Security-Policy")
-			if strings.HasPrefix(r.Path, "/act/") { // it has a style of its own, and a form
+			if strings.HasPrefix(rec.Header().Get("Content-Type"), "text/html") { // it has a style of its own, and a form
 				require.Regexp(t, `^default-src 'none'; style-src 'sha256-[^' ]+'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'$`, policy)
 				continue
 			}
