@@ -29,6 +29,7 @@ const (
 	AuditSilenceApproved AuditKind = "silence_approved" // by the second person
 	AuditSilenceEnded    AuditKind = "silence_ended"    // by a person, before its time
 	AuditContact         AuditKind = "contact"          // a person changed how they are reached
+	AuditDuty            AuditKind = "duty"             // a person changed who is on duty
 	AuditReleased        AuditKind = "released"         // what a restore held
 	AuditDropped         AuditKind = "dropped"          // what a restore held
 	AuditErased          AuditKind = "erased"           // the details of other entries

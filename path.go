@@ -33,6 +33,7 @@ type PathStep struct {
 	People    []PersonID     `json:"people,omitempty"`
 	Receivers []string       `json:"receivers,omitempty"`
 	Levels    map[string]int `json:"levels,omitempty"` // what those of the roles must have, by skill
+	Behind    []RoleID       `json:"behind,omitempty"` // whose second person is paged besides
 	When      *StepWhen      `json:"when,omitempty"`   // nil: always
 	Reason    string         `json:"reason"`
 	Line      string         `json:"line,omitempty"` // where it stands; empty when it is derived

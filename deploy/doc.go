@@ -10,4 +10,7 @@
 // and the addresses, and run
 //
 //	watchbill check watchbill.yaml
+//
+// examples/follow-the-sun are rosters: twelve people in three locations, with three
+// gaps for watchbill coverage to find; docs/oncall.md is about it.
 package deploy

@@ -76,6 +76,23 @@ func TestTargets(t *testing.T) {
 	require.Len(t, cfg.Targets.Exclusions(time.Now()), 3, "payments' target, and both of search")
 }
 
+// TestFollowTheSun holds what the documentation says about the example of rosters.
+func TestFollowTheSun(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Load("examples/follow-the-sun/watchbill.yaml", noEnv)
+	require.NoError(t, err)
+	require.Len(t, cfg.People, 12)
+	require.Len(t, cfg.Matrix.Roles, 5)
+	locations := map[string]bool{}
+	for _, p := range cfg.People {
+		require.True(t, config.Reachable(p), p.ID)
+		locations[p.Location] = true
+	}
+	require.Len(t, locations, 3)
+	require.Equal(t, "warn", cfg.Coverage.OnGap)
+	require.Len(t, cfg.Coverage.Needs.Locations, 2)
+}
+
 // line returns the number at the end of "watchbill.yaml:41".
 func line(t *testing.T, cfg *config.Config, path string) string {
 	t.Helper()

@@ -3,11 +3,17 @@
 //
 // # On duty
 //
-// [Planner.OnDuty] answers for every role and instant, with the reason. A
-// roster is a weekly rotation: its people take turns, changing at the hand-over
-// time on the wall clock of the roster's zone, so that a change of the clocks
-// never moves the hand-over. A role without a roster rotates over those who
-// hold it. A role that nobody holds is answered by the manager.
+// [Planner.Watch] answers for every role and instant, with the reason. A roster
+// is a weekly rotation, or has layers: rotations of any length that are on at some
+// hours and days, each on the wall clock of its own zone, so that a change of the
+// clocks never moves a hand-over. In this order count: an override that somebody
+// made; the first layer that is on; whoever covers the person whose turn it is;
+// their deputy, while they are on leave; the next in the turn. A second person and
+// trainees have layers of their own. A role without a roster rotates over those
+// who hold it. While nobody of a role is on duty, the manager answers.
+//
+// [Planner.Coverage] proves ahead of time that there is somebody, and [Planner.Load]
+// says what it asks of each.
 //
 // # The path
 //
@@ -40,7 +46,12 @@ type Planner struct {
 	cfg      Config
 	people   map[watchbill.PersonID]watchbill.Person
 	services map[string]watchbill.Service
-	rosters  map[watchbill.RoleID]Roster
+	rosters  map[watchbill.RoleID][]*roster
+
+	// Changes that somebody made, the last one first; see [Planner.With].
+	overrides map[watchbill.RoleID][]*watchbill.DutyChange
+	covers    map[watchbill.PersonID][]*watchbill.DutyChange // by whom they are for
+	leaves    map[watchbill.PersonID][]*watchbill.Leave      // of the configuration too
 }
 
 // New makes a planner. It fails when nobody holds the manager role: a path
@@ -57,7 +68,7 @@ func New(cfg Config) (*Planner, error) {
 	}
 	p := &Planner{
 		cfg: cfg, people: map[watchbill.PersonID]watchbill.Person{},
-		services: map[string]watchbill.Service{}, rosters: map[watchbill.RoleID]Roster{},
+		services: map[string]watchbill.Service{}, rosters: map[watchbill.RoleID][]*roster{},
 	}
 	for _, person := range cfg.People {
 		p.people[person.ID] = person
@@ -66,22 +77,24 @@ func New(cfg Config) (*Planner, error) {
 		p.services[s.Name] = s
 	}
 	for _, r := range cfg.Rosters {
-		p.rosters[r.Role] = r.withDefaults()
+		p.rosters[r.Role] = append(p.rosters[r.Role], newRoster(r))
 	}
 	for _, role := range cfg.Matrix.Roles {
 		if _, ok := p.rosters[role.ID]; !ok {
-			p.rosters[role.ID] = p.derived(role.ID)
+			p.rosters[role.ID] = []*roster{p.derived(role.ID)}
 		}
 	}
-	if len(p.rosters[cfg.Matrix.Manager].People) == 0 {
+	if !slices.ContainsFunc(p.rosters[cfg.Matrix.Manager], func(r *roster) bool {
+		return slices.ContainsFunc(r.layers, func(l *layer) bool { return len(l.People) > 0 && l.Seat != Shadow })
+	}) {
 		return nil, watchbill.Invalidf("give the role "+string(cfg.Matrix.Manager)+" to somebody under people:",
 			"nobody holds %s, so a page could end at nobody", cfg.Matrix.Manager)
 	}
-	return p, nil
+	return p.With(nil), nil
 }
 
 // derived is the roster of a role that has none: those who hold it, in order.
-func (p *Planner) derived(role watchbill.RoleID) Roster {
+func (p *Planner) derived(role watchbill.RoleID) *roster {
 	r := Roster{Role: role}
 	for _, person := range p.cfg.People {
 		if person.Holds(role) {
@@ -91,20 +104,7 @@ func (p *Planner) derived(role watchbill.RoleID) Roster {
 			}
 		}
 	}
-	return r.withDefaults()
-}
-
-func (r Roster) withDefaults() Roster {
-	if r.Zone == nil {
-		r.Zone = time.UTC
-	}
-	if r.Handover == (Handover{}) {
-		r.Handover = Handover{Weekday: time.Monday, Hour: 9}
-	}
-	if r.Start.IsZero() {
-		r.Start = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) // a Monday
-	}
-	return r
+	return newRoster(r)
 }
 
 // Person returns a person by id.
@@ -116,55 +116,7 @@ func (p *Planner) Person(id watchbill.PersonID) (watchbill.Person, bool) {
 // OnDuty returns who is on duty for a role at an instant: always at least one
 // person.
 func (p *Planner) OnDuty(role watchbill.RoleID, at time.Time) []watchbill.Duty {
-	r := p.rosters[role]
-	if id, turn, ok := r.at(at); ok {
-		return []watchbill.Duty{{Person: id, Role: role, Reason: turn}}
-	}
-	manager := p.cfg.Matrix.Manager
-	id, turn, _ := p.rosters[manager].at(at)
-	return []watchbill.Duty{{Person: id, Role: manager, Reason: fmt.Sprintf("nobody holds %s, so the manager answers: %s", role, turn)}}
-}
-
-// at returns whose week it is, and why.
-func (r Roster) at(at time.Time) (watchbill.PersonID, string, bool) {
-	if len(r.People) == 0 {
-		return "", "", false
-	}
-	n := len(r.People)
-	if n == 1 {
-		return r.People[0], fmt.Sprintf("the only one who holds %s", r.Role), true
-	}
-	week := r.week(at)
-	id := r.People[((week%n)+n)%n]
-	began := r.handoverOf(week)
-	where := "derived: no roster for " + string(r.Role)
-	if r.Line != "" {
-		where = r.Line
-	}
-	return id, fmt.Sprintf("weekly rotation of %s, since %s (%s)", r.Role, began.Format("Mon 2 Jan 15:04 MST"), where), true
-}
-
-// handoverOf returns the instant at which week n of the rotation begins, on the
-// wall clock of the roster's zone.
-func (r Roster) handoverOf(n int) time.Time {
-	y, m, d := r.Start.Date()
-	start := time.Date(y, m, d, 12, 0, 0, 0, time.UTC)
-	back := (int(start.Weekday()) - int(r.Handover.Weekday) + 7) % 7
-	return time.Date(y, m, d-back+7*n, r.Handover.Hour, r.Handover.Minute, 0, 0, r.Zone)
-}
-
-// week returns the number of the week that contains an instant. The estimate by
-// elapsed time can be off by one around a change of the clocks, so it is
-// checked against the calendar.
-func (r Roster) week(at time.Time) int {
-	n := int(at.Sub(r.handoverOf(0)).Hours() / (7 * 24))
-	for r.handoverOf(n).After(at) {
-		n--
-	}
-	for !r.handoverOf(n + 1).After(at) {
-		n++
-	}
-	return n
+	return []watchbill.Duty{p.Watch(role, at).Primary}
 }
 
 // Path returns the escalation path of an activity for a service, as the matrix is
@@ -190,8 +142,18 @@ func (p *Planner) PathAt(activity watchbill.ActivityID, at watchbill.Place) watc
 	if len(all) == 0 {
 		steps[0].Reason = fmt.Sprintf("no role is marked for %s, so the manager answers", activity)
 	}
+	var behind []watchbill.RoleID
+	for _, role := range first {
+		if slices.ContainsFunc(p.rosters[role], func(r *roster) bool { return r.has(Secondary) }) {
+			behind = append(behind, role)
+			why += fmt.Sprintf(", and who stands behind for %s", role)
+		}
+	}
+	if len(behind) > 0 && len(rest) == 0 {
+		rest, why = first, "again"+why
+	}
 	if len(rest) > 0 {
-		steps = append(steps, watchbill.PathStep{After: t.Second, Roles: rest, Reason: why})
+		steps = append(steps, watchbill.PathStep{After: t.Second, Roles: rest, Behind: behind, Reason: why})
 	}
 	steps = append(steps, watchbill.PathStep{After: t.Manager, Roles: []watchbill.RoleID{m.Manager}, Reason: "the manager"})
 	everyone := slices.Concat(first, rest)
@@ -222,9 +184,10 @@ func (p *Planner) second(activity watchbill.ActivityID, service string, first []
 }
 
 // Targets returns whom a step pages at an instant: each person once, with the
-// first reason for which they are paged, and never nobody.
+// first reason for which they are paged, and never nobody. Copies for trainees
+// come last, and only to those who are not paged anyway.
 func (p *Planner) Targets(step watchbill.PathStep, at time.Time) []watchbill.Duty {
-	var all []watchbill.Duty
+	var all, copies []watchbill.Duty
 	add := func(d watchbill.Duty) {
 		if !slices.ContainsFunc(all, func(x watchbill.Duty) bool { return x.Person == d.Person }) {
 			all = append(all, d)
@@ -232,9 +195,9 @@ func (p *Planner) Targets(step watchbill.PathStep, at time.Time) []watchbill.Dut
 	}
 	for _, role := range step.Roles {
 		if !step.Everyone {
-			for _, d := range p.OnDuty(role, at) {
-				add(d)
-			}
+			w := p.Watch(role, at)
+			add(w.Primary)
+			copies = append(copies, w.Copies...)
 			continue
 		}
 		for _, person := range p.cfg.People {
@@ -243,8 +206,17 @@ func (p *Planner) Targets(step watchbill.PathStep, at time.Time) []watchbill.Dut
 			}
 		}
 	}
+	for _, role := range step.Behind {
+		for _, d := range p.Watch(role, at).Second {
+			d.Reason = "stands behind: " + d.Reason
+			add(d)
+		}
+	}
 	if len(all) == 0 { // every role of the frozen path was emptied by a reload
 		all = p.OnDuty(p.cfg.Matrix.Manager, at)
+	}
+	for _, d := range copies {
+		add(d)
 	}
 	return all
 }
@@ -256,43 +228,24 @@ func (p *Planner) Due(sev watchbill.Severity, step watchbill.PathStep, planned t
 	case watchbill.Sev1, watchbill.Sev2:
 		return planned, "", true
 	case watchbill.Sev3:
-		r := p.rosters[step.Roles[0]]
-		due = r.nextHour(planned)
+		due = p.nextHour(step.Roles[0], planned)
 		if due.Equal(planned) {
 			return planned, "", true
 		}
-		return due, fmt.Sprintf("sev3 waits for the hours of %s", r.Role), true
+		return due, fmt.Sprintf("sev3 waits for the hours of %s", step.Roles[0]), true
 	case watchbill.Sev4:
 	}
 	return time.Time{}, "sev4 is recorded and pages nobody", false
 }
 
-// nextHour returns the first instant from at on that is within the roster's
-// hours.
-func (r Roster) nextHour(at time.Time) time.Time {
-	if len(r.Hours) == 0 {
-		return at
-	}
-	local := at.In(r.Zone)
-	best := time.Time{}
-	for day := range 8 {
-		date := time.Date(local.Year(), local.Month(), local.Day()+day, 12, 0, 0, 0, r.Zone)
-		for _, h := range r.Hours {
-			if !slices.Contains(h.Weekdays, date.Weekday()) {
-				continue
-			}
-			from := time.Date(date.Year(), date.Month(), date.Day(), 0, h.From, 0, 0, r.Zone)
-			to := time.Date(date.Year(), date.Month(), date.Day(), 0, h.To, 0, 0, r.Zone)
-			if !at.Before(from) && at.Before(to) {
-				return at
-			}
-			if from.After(at) && (best.IsZero() || from.Before(best)) {
-				best = from
-			}
+// nextHour returns the first instant from at on at which a sev3 may page a role:
+// within the hours of any of its rosters.
+func (p *Planner) nextHour(role watchbill.RoleID, at time.Time) time.Time {
+	best := at
+	for i, r := range p.rosters[role] {
+		if next := r.nextHour(at); i == 0 || next.Before(best) {
+			best = next
 		}
-	}
-	if best.IsZero() { // hours without a weekday: better at once than never
-		return at
 	}
 	return best
 }

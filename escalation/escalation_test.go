@@ -1,6 +1,7 @@
 package escalation_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -238,4 +239,194 @@ func TestSeverityAndHours(t *testing.T) {
 	due, _, ok := p.Due(watchbill.Sev3, watchbill.PathStep{Roles: []watchbill.RoleID{deployment}}, night)
 	require.True(t, ok)
 	require.Equal(t, night, due, "a roster without hours is on at any hour")
+}
+
+func instant(t require.TestingT, s string) time.Time {
+	at, err := time.Parse(time.RFC3339, s)
+	require.NoError(t, err)
+	return at
+}
+
+// layered is a roster with a day and a night layer, somebody behind and a trainee.
+func layered(t require.TestingT, change func(*escalation.Config)) *escalation.Planner {
+	return planner(t, func(c *escalation.Config) {
+		madrid := zone(t, "Europe/Madrid")
+		start := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+		c.People = append(people(), watchbill.Person{ID: "tina"}, watchbill.Person{ID: "ugo", Roles: []watchbill.RoleID{support}})
+		c.Rosters = []escalation.Roster{{Role: support, Zone: madrid, Layers: []escalation.Layer{
+			{
+				Name: "night", People: []watchbill.PersonID{"ben"}, Start: start, Handover: escalation.Handover{Hour: 22}, Every: 24 * time.Hour,
+				On: []escalation.Hours{{Weekdays: everyDay(), From: 22 * 60, To: 31 * 60}}, Line: "w.yaml:3",
+			},
+			{Name: "day", People: []watchbill.PersonID{"ana", "ben"}, Start: start, Handover: escalation.Handover{Weekday: time.Monday, Hour: 9}, Line: "w.yaml:4"},
+			{Name: "second", Seat: escalation.Secondary, People: []watchbill.PersonID{"ben", "ana", "ugo"}, Start: start, Every: 24 * time.Hour, Line: "w.yaml:5"},
+			{Name: "trainee", Seat: escalation.Shadow, People: []watchbill.PersonID{"tina"}, Start: start, Line: "w.yaml:6"},
+		}}}
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+// What is said about who is on duty names everything that brought them there.
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	noon := instant(t, "2026-01-06T12:00:00Z")
+	change := func(id int64, kind watchbill.DutyChangeKind, person, instead watchbill.PersonID) watchbill.DutyChange {
+		return watchbill.DutyChange{
+			ID: id, Kind: kind, Role: support, Person: person, Instead: instead, From: noon.Add(-time.Hour), To: noon.Add(time.Hour), Author: "frank", Reason: "ill",
+		}
+	}
+	away := func(c *escalation.Config) {
+		c.People[0].Deputy = "eve"
+		c.People[0].Leave = []watchbill.Leave{{From: noon.Add(-time.Hour), To: noon.Add(time.Hour), Reason: "skiing", Line: "w.yaml:1"}}
+	}
+	for name, c := range map[string]struct {
+		config  func(*escalation.Config)
+		changes []watchbill.DutyChange
+		at      time.Time
+		who     watchbill.PersonID
+		why     string
+	}{
+		"a layer":     {nil, nil, noon, "ana", "weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4)"},
+		"at night":    {nil, nil, instant(t, "2026-01-06T21:00:00Z"), "ben", "daily rotation of support, layer night, since Tue 6 Jan 22:00 CET (w.yaml:3)"},
+		"an override": {nil, []watchbill.DutyChange{change(1, watchbill.DutyOverride, "ugo", "")}, noon, "ugo", "override 1 by frank until Tue 6 Jan 13:00 UTC: ill"},
+		"the last override": {
+			nil,
+			[]watchbill.DutyChange{change(2, watchbill.DutyOverride, "ben", ""), change(1, watchbill.DutyOverride, "ugo", "")},
+			noon, "ben", "override 2 by frank until Tue 6 Jan 13:00 UTC: ill",
+		},
+		"a cover": {
+			nil,
+			[]watchbill.DutyChange{change(1, watchbill.DutyCover, "ugo", "ana")},
+			noon, "ugo",
+			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ugo stands in: cover 1 by frank, in the place of ana until Tue 6 Jan 13:00 UTC: ill",
+		},
+		"a deputy": {
+			away, nil, noon, "eve",
+			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ana is away until Tue 6 Jan 13:00 UTC (skiing, w.yaml:1), and eve is their deputy",
+		},
+		"a deputy who is covered": {
+			away,
+			[]watchbill.DutyChange{change(1, watchbill.DutyCover, "ugo", "eve")},
+			noon, "ugo",
+			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ana is away until Tue 6 Jan 13:00 UTC (skiing, w.yaml:1), and eve is their deputy; " +
+				"ugo stands in: cover 1 by frank, in the place of eve until Tue 6 Jan 13:00 UTC: ill",
+		},
+		"the next in the turn": {
+			nil,
+			[]watchbill.DutyChange{change(1, watchbill.DutyLeave, "", "ana")},
+			noon, "ben",
+			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ana is not free",
+		},
+		"nobody": {
+			nil,
+			[]watchbill.DutyChange{change(1, watchbill.DutyLeave, "", "ana"), change(2, watchbill.DutyLeave, "", "ben")},
+			noon, "frank",
+			"nobody of support is on duty, so the manager answers: the only one who holds manager",
+		},
+	} {
+		d := layered(t, c.config).With(c.changes).Watch(support, c.at).Primary
+		require.Equal(t, c.who, d.Person, name)
+		require.Equal(t, c.why, d.Reason, name)
+	}
+}
+
+// The second person is paged with the second step, and the trainee gets a copy
+// that is none of the targets.
+func TestSecondAndTrainee(t *testing.T) {
+	t.Parallel()
+	p := layered(t, nil)
+	noon := instant(t, "2026-01-06T12:00:00Z")
+	path := p.Path(watchbill.ActivityFirstLine, "checkout")
+	require.Equal(t, []watchbill.RoleID{support}, path.Steps[1].Behind)
+	require.Equal(t, "owns checkout, and who stands behind for support", path.Steps[1].Reason)
+	ids := func(all []watchbill.Duty) (out []string) {
+		for _, d := range all {
+			name := string(d.Person)
+			if d.Copy {
+				name += " copy"
+			}
+			out = append(out, name)
+		}
+		return out
+	}
+	require.Equal(t, []string{"ana", "tina copy"}, ids(p.Targets(path.Steps[0], noon)))
+	require.Equal(t, []string{"dmitri", "ugo"}, ids(p.Targets(path.Steps[1], instant(t, "2026-01-07T12:00:00Z"))))
+	require.Equal(t, "ana", string(p.OnDuty(support, noon)[0].Person))
+	require.Equal(t, []string{"ana", "tina copy"}, ids(p.Targets(watchbill.PathStep{Roles: []watchbill.RoleID{support}}, noon)))
+	gone := p.With([]watchbill.DutyChange{{ID: 1, Kind: watchbill.DutyOverride, Role: support, Person: "tina", From: noon, To: noon.Add(time.Hour)}})
+	require.Equal(t, []string{"tina"}, ids(gone.Targets(path.Steps[0], noon)), "who is on duty gets no copy")
+}
+
+// Hours, nights and weekends are those of the person's own clock; two duties at
+// once count once.
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	p := layered(t, nil)
+	from := instant(t, "2026-01-05T08:00:00Z") // Monday 09:00 in Madrid
+	for _, l := range p.Load(from, from.AddDate(0, 0, 7)) {
+		switch l.Person {
+		case "ana": // from 07:00 to 22:00, but from 09:00 on the first day and to 07:00, 09:00 of the last
+			require.InDelta(t, 6*15+13+2, l.Hours, 0.01)
+			require.Equal(t, 0, l.Nights)
+			require.InDelta(t, 30, l.Weekend, 0.01)
+		case "ben": // 9 hours, seven times; he is on UTC, where these are 21:00 to 06:00
+			require.InDelta(t, 63, l.Hours, 0.01)
+			require.Equal(t, 7, l.Nights)
+			require.InDelta(t, 3+9+9, l.Weekend, 3.01)
+		case "frank":
+			require.InDelta(t, 168, l.Hours, 0.01)
+		}
+	}
+}
+
+// organisationOf generates people and rosters of a large organisation: five roles,
+// each with rosters of three layers.
+func organisationOf(t require.TestingT, people, rosters int) escalation.Config {
+	zones := []*time.Location{zone(t, "Europe/Madrid"), zone(t, "America/New_York"), zone(t, "Asia/Singapore"), zone(t, "Australia/Lord_Howe")}
+	roles := []watchbill.RoleID{manager, deployment, infra, security, support}
+	cfg := escalation.Config{Matrix: matrix()}
+	cfg.Matrix.Marks[watchbill.ActivityChangeProduction] = map[watchbill.RoleID]watchbill.Mark{deployment: watchbill.First, infra: watchbill.Responsible}
+	of := map[watchbill.RoleID][]watchbill.PersonID{}
+	for i := range people {
+		role := roles[i%len(roles)]
+		p := watchbill.Person{
+			ID: watchbill.PersonID(fmt.Sprintf("p%d", i)), Roles: []watchbill.RoleID{role}, Contact: []watchbill.Contact{{Receiver: "push"}},
+			Deputy: watchbill.PersonID(fmt.Sprintf("p%d", (i+5)%people)), TZ: zones[i%len(zones)].String(),
+		}
+		if i%10 == 0 {
+			begin := time.Date(2027, 3, 1+i%28, 0, 0, 0, 0, time.UTC)
+			p.Leave = []watchbill.Leave{{From: begin, To: begin.AddDate(0, 0, 7)}}
+		}
+		cfg.People, of[role] = append(cfg.People, p), append(of[role], p.ID)
+	}
+	for i := range rosters {
+		role := roles[i%len(roles)]
+		turn := func(n int) (out []watchbill.PersonID) {
+			for k := range 6 {
+				out = append(out, of[role][(i/len(roles)*3+n+k)%len(of[role])])
+			}
+			return out
+		}
+		start := time.Date(2027, 1, 4, 0, 0, 0, 0, time.UTC)
+		z := zones[i%len(zones)]
+		cfg.Rosters = append(cfg.Rosters, escalation.Roster{Role: role, Location: fmt.Sprintf("l%d", i), Zone: z, Layers: []escalation.Layer{
+			{Name: "day", People: turn(0), Start: start, Every: 24 * time.Hour, Zone: z, On: []escalation.Hours{{Weekdays: everyDay(), From: 8 * 60, To: 20 * 60}}},
+			{Name: "night", People: turn(1), Start: start, Every: 12 * time.Hour, Zone: z},
+			{Name: "behind", Seat: escalation.Secondary, People: turn(2), Start: start, Zone: z},
+		}})
+	}
+	return cfg
+}
+
+// BenchmarkCoverage proves 28 days for 2,000 people and 1,000 rosters.
+func BenchmarkCoverage(b *testing.B) {
+	p, err := escalation.New(organisationOf(b, 2000, 1000))
+	require.NoError(b, err)
+	from := time.Date(2027, 3, 7, 0, 0, 0, 0, time.UTC)
+	for b.Loop() {
+		gaps := p.Coverage(escalation.Question{From: from, To: from.AddDate(0, 0, 28), Reachable: func(p watchbill.Person) bool { return len(p.Contact) > 0 }})
+		require.Empty(b, gaps)
+	}
 }

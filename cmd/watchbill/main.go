@@ -10,6 +10,7 @@
 //	watchbill explain …       who would be paged, when and why
 //	watchbill test FILE…      play scenarios and compare who is paged when
 //	watchbill incident …      list, show, ack, note, resolve
+//	watchbill oncall …        who is on duty and why; cover and swap
 //	watchbill target …        how the service targets stand, and their rules
 //	watchbill gate SERVICE    may it be released?
 //
@@ -28,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -42,13 +44,14 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, os.Getenv)) }
 type process struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	transport      http.RoundTripper // to the daemon; nil is the network
 }
 
 func run(args []string, stdout, stderr io.Writer, getenv func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	root := newRoot(process{stdout, stderr, getenv})
+	root := newRoot(process{stdout: stdout, stderr: stderr, getenv: getenv})
 	root.SetArgs(withUpdate(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -80,7 +83,7 @@ func report(err error, stderr io.Writer) int {
 	if errors.Is(err, errWarnings) {
 		return exitWarnings
 	}
-	if errors.Is(err, errClosed) || errors.Is(err, errScenarios) {
+	if errors.Is(err, errClosed) || errors.Is(err, errScenarios) || errors.Is(err, errGaps) {
 		return exitFailed
 	}
 	if problems, ok := errors.AsType[config.Problems](err); ok {

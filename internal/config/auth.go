@@ -78,8 +78,7 @@ func (b *builder) oidc(e oidcSection) *auth.OIDC {
 	return o
 }
 
-// identities checks that nobody's identity is that of somebody else, and warns of
-// people whom the provider cannot name.
+// identities checks that nobody's identity is that of somebody else.
 func (b *builder) identities() {
 	o := b.cfg.Auth.OIDC
 	claim := "email"
@@ -103,11 +102,12 @@ func (b *builder) identities() {
 			if claim == "email" {
 				key = strings.ToLower(key)
 			}
-			if other, taken := owner[key]; taken && other != e.Name.v {
-				b.problem(t.n, "keep it with one of the two", "%s has the identity %s too: nobody could tell who signs in", other, t.v)
+			human := e.SameAs.or(e.Name.v) // accounts of one person may share it
+			if other, taken := owner[key]; taken && other != human {
+				b.problem(t.n, "keep it with one of the two; or, for two accounts of one person, write same_as: "+other, "%s has the identity %s too: nobody could tell who signs in", other, t.v)
 				continue
 			}
-			owner[key] = e.Name.v
+			owner[key] = human
 		}
 	}
 }

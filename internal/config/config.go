@@ -19,6 +19,7 @@ import (
 	"watchbill/collector/heartbeat"
 	"watchbill/escalation"
 	"watchbill/incident"
+	"watchbill/incident/change"
 	"watchbill/intake"
 	"watchbill/internal/auth"
 	"watchbill/internal/notify"
@@ -63,7 +64,9 @@ type Config struct {
 	Targets    targets.Config
 	Router     router.Config
 	Escalation escalation.Config
+	Coverage   Coverage
 	Incident   incident.Config
+	Changes    change.Config
 	Runbooks   runbooks.Config
 	Notify     notify.Config
 	Auth       auth.Config
@@ -214,6 +217,7 @@ func (b *builder) build() {
 	b.routing()
 	b.overrides()
 	b.rosters()
+	b.coverage()
 	b.paths()
 	b.prometheus()
 	b.targetFiles()
@@ -222,6 +226,7 @@ func (b *builder) build() {
 	b.mail()
 	b.foreignRules()
 	b.watch()
+	b.changes()
 	b.assemble()
 	b.orphans()
 }

@@ -25,7 +25,7 @@ const (
 )
 
 // write makes a folder of files and returns its path.
-func write(t *testing.T, files map[string]string) string {
+func write(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {

@@ -162,7 +162,7 @@ func (b *builder) step(e stepEntry) watchbill.PathStep {
 		}
 	}
 	for _, h := range e.Hours {
-		span := b.hours(h)
+		span := b.hours(h, false)
 		w.Hours = append(w.Hours, watchbill.DaySpan{Weekdays: span.Weekdays, From: span.From, To: span.To})
 	}
 	if e.TZ.given() && len(e.Hours) == 0 {

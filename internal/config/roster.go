@@ -12,49 +12,60 @@ import (
 	"watchbill/escalation"
 )
 
-// rosters reads the weekly rotations.
+// rosters reads who is on duty when.
 func (b *builder) rosters() {
-	seen := map[string]*yaml.Node{}
+	type key struct{ role, location string }
+	seen := map[key]*yaml.Node{}
+	calendars := b.calendars()
 	for _, e := range b.file.Rosters {
 		r := escalation.Roster{
-			Role: watchbill.RoleID(e.Role.v), Zone: b.zone(e.TZ), Line: b.line(e.Node),
+			Role: watchbill.RoleID(e.Role.v), Location: e.Location.v, Zone: b.zone(e.TZ), Line: b.line(e.Node),
 			Handover: escalation.Handover{Weekday: time.Monday, Hour: 9},
 		}
 		if e.Role.given() {
 			b.knownRole(e.Role)
-			if first := seen[e.Role.v]; first != nil {
-				b.problem(e.Role.n, "the first is at "+b.place(first)+": write one roster with all people", "a second roster for %s", e.Role.v)
+			k := key{e.Role.v, e.Location.v}
+			if first := seen[k]; first != nil {
+				b.problem(e.Role.n, "the first is at "+b.place(first)+": write one roster with all people, or give each a location:", "a second roster for %s", e.Role.v)
 			}
-			seen[e.Role.v] = e.Role.n
+			seen[k] = e.Role.n
 		} else if keyNode(e.Node, "role") == nil {
 			b.problem(e.Node, "add role: and the role it is for", "a roster without a role")
 		}
-		r.People = b.rosterPeople(e)
-		r.Start = b.rosterStart(e, r.Zone)
-		if e.Handover.given() {
-			r.Handover = b.handover(e.Handover)
-		}
 		for _, h := range e.Hours {
-			r.Hours = append(r.Hours, b.hours(h))
+			r.Hours = append(r.Hours, b.hours(h, false))
+		}
+		for _, h := range e.Staffed {
+			r.Staffed = append(r.Staffed, b.hours(h, true))
+		}
+		if len(e.Layers) > 0 {
+			b.layers(e, &r, calendars)
+		} else {
+			r.People = b.rosterPeople(e.Node, e.People, e.Role)
+			r.Start = b.rosterStart(e.Node, e.Start, r.Zone)
+			if e.Handover.given() {
+				r.Handover = b.handover(e.Handover)
+			}
 		}
 		b.cfg.Escalation.Rosters = append(b.cfg.Escalation.Rosters, r)
 	}
 }
 
-// rosterPeople returns the people of a roster, who must hold its role.
-func (b *builder) rosterPeople(e rosterEntry) []watchbill.PersonID {
-	if len(e.People) == 0 && (keyNode(e.Node, "people") == nil || valueNode(e.Node, "people").Kind == yaml.SequenceNode) {
-		b.problem(e.Node, "add people: [NAME, …] in the order of their weeks", "a roster without people")
+// rosterPeople returns the people of a roster, or of a layer of it, who must hold
+// its role unless none is given.
+func (b *builder) rosterPeople(n *yaml.Node, people []text, role text) []watchbill.PersonID {
+	if len(people) == 0 && (keyNode(n, "people") == nil || valueNode(n, "people").Kind == yaml.SequenceNode) {
+		b.problem(n, "add people: [NAME, …] in the order of their weeks", "a roster without people")
 	}
 	var out []watchbill.PersonID
-	for _, t := range e.People {
+	for _, t := range people {
 		if !b.known(t, "person", b.people) {
 			continue
 		}
 		id := watchbill.PersonID(t.v)
 		i := slices.IndexFunc(b.cfg.People, func(p watchbill.Person) bool { return p.ID == id })
-		if i >= 0 && e.Role.given() && slices.Contains(b.roles, e.Role.v) && !b.cfg.People[i].Holds(watchbill.RoleID(e.Role.v)) {
-			b.problem(t.n, fmt.Sprintf("add %s to their roles, or take them off the roster", e.Role.v), "%s does not hold the role %s", t.v, e.Role.v)
+		if i >= 0 && role.given() && slices.Contains(b.roles, role.v) && !b.cfg.People[i].Holds(watchbill.RoleID(role.v)) {
+			b.problem(t.n, fmt.Sprintf("add %s to their roles, or take them off the roster", role.v), "%s does not hold the role %s", t.v, role.v)
 		}
 		out = append(out, id)
 	}
@@ -63,16 +74,16 @@ func (b *builder) rosterPeople(e rosterEntry) []watchbill.PersonID {
 
 // rosterStart returns noon of the first day of the rotation: noon exists on
 // every day in every zone.
-func (b *builder) rosterStart(e rosterEntry, zone *time.Location) time.Time {
-	if !e.Start.given() {
-		if keyNode(e.Node, "start") == nil {
-			b.problem(e.Node, "add start: with a date in the week of the first person, as in 2026-01-05", "a roster without a start")
+func (b *builder) rosterStart(n *yaml.Node, start text, zone *time.Location) time.Time {
+	if !start.given() {
+		if keyNode(n, "start") == nil {
+			b.problem(n, "add start: with a date in the week of the first person, as in 2026-01-05", "a roster without a start")
 		}
 		return time.Time{}
 	}
-	day, err := time.ParseInLocation(time.DateOnly, e.Start.v, zone)
+	day, err := time.ParseInLocation(time.DateOnly, start.v, zone)
 	if err != nil {
-		b.problem(e.Start.n, "write year-month-day, as in 2026-01-05", "%q is not a date", e.Start.v)
+		b.problem(start.n, "write year-month-day, as in 2026-01-05", "%q is not a date", start.v)
 		return time.Time{}
 	}
 	return time.Date(day.Year(), day.Month(), day.Day(), 12, 0, 0, 0, zone)
@@ -91,12 +102,15 @@ func (b *builder) handover(t text) escalation.Handover {
 	if !ok || minutes == 24*60 {
 		b.problem(t.n, advice, "%q is not a time of day", strings.TrimSpace(clock))
 	}
+	if weekday == time.Sunday && minutes == 0 { // not the zero value, which stands for the default
+		return escalation.Handover{Weekday: time.Saturday, Hour: 24}
+	}
 	return escalation.Handover{Weekday: weekday, Hour: minutes / 60, Minute: minutes % 60}
 }
 
 // hours reads a span of the day on some weekdays; without weekdays it is every
-// day.
-func (b *builder) hours(e hoursEntry) escalation.Hours {
+// day. One that may be overnight can end on the next day.
+func (b *builder) hours(e hoursEntry, overnight bool) escalation.Hours {
 	h := escalation.Hours{To: 24 * 60}
 	for _, t := range e.Weekdays {
 		if !t.given() {
@@ -124,6 +138,9 @@ func (b *builder) hours(e hoursEntry) escalation.Hours {
 	}
 	h.From = b.minutes(e.From, 0)
 	h.To = b.minutes(e.To, 24*60)
+	if overnight && h.To <= h.From {
+		h.To += 24 * 60
+	}
 	if h.From >= h.To && e.From.given() && e.To.given() {
 		b.problem(e.To.n, "split a span over midnight in two: until 24:00, and from 00:00 on the next day", "these hours end at %s, before they begin at %s", e.To.v, e.From.v)
 	}

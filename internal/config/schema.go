@@ -35,8 +35,11 @@ type sections struct {
 	Activities   []activityEntry    `yaml:"activities"`
 	Severities   table[text]        `yaml:"severities"`
 	Rosters      []rosterEntry      `yaml:"rosters"`
+	Holidays     table[table[text]] `yaml:"holidays"`
+	Coverage     coverageSection    `yaml:"coverage"`
 	Paths        []pathEntry        `yaml:"paths"`
 	Incidents    incidentsSection   `yaml:"incidents"`
+	Changes      changesSection     `yaml:"changes"`
 	Escalation   escalationSection  `yaml:"escalation"`
 	Reminders    remindersSection   `yaml:"reminders"`
 	Receivers    raw                `yaml:"receivers"`
@@ -141,7 +144,10 @@ type personEntry struct {
 	Quiet     quietSection   `yaml:"quiet_hours"`
 	Contact   []contactEntry `yaml:"contact"`
 	Deputy    text           `yaml:"deputy"`
+	Leave     []leaveEntry   `yaml:"leave"`
 	Developer toggle         `yaml:"developer"`
+	SameAs    text           `yaml:"same_as"`
+	Grants    []grantEntry   `yaml:"grants"`
 
 	Identities []text `yaml:"identities"`
 }
@@ -170,6 +176,9 @@ type rosterEntry struct {
 	Handover text         `yaml:"handover"`
 	TZ       text         `yaml:"tz"`
 	Hours    []hoursEntry `yaml:"hours"`
+	Location text         `yaml:"location"`
+	Staffed  []hoursEntry `yaml:"staffed"`
+	Layers   []layerEntry `yaml:"layers"`
 }
 
 type hoursEntry struct {

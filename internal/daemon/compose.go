@@ -9,7 +9,9 @@ import (
 	"watchbill"
 	"watchbill/escalation"
 	"watchbill/incident"
+	"watchbill/incident/change"
 	"watchbill/intake"
+	"watchbill/internal/config"
 	"watchbill/internal/notify"
 	"watchbill/internal/watchdog"
 	"watchbill/router"
@@ -27,13 +29,14 @@ type rooms struct {
 	externalURL string
 	router      *router.Router
 	life        *incident.Life
+	changes     *change.Control
 	planner     *escalation.Planner
 	runbooks    *runbooks.Library
 	notifier    *notify.Notifier
 	targets     targets.Config
 	services    []watchbill.Service
 	line        func(path string) string // where something stands in the configuration
-	rosterLines map[watchbill.RoleID]string
+	coverage    config.Coverage
 
 	auditURL       watchdog.Secret
 	keepIncidents  time.Duration
@@ -200,6 +203,7 @@ func clock(t time.Time, zone *time.Location, soon bool) string {
 }
 
 func (r *rooms) names(duties []watchbill.Duty) string {
+	duties = slices.DeleteFunc(slices.Clone(duties), func(d watchbill.Duty) bool { return d.Copy })
 	s := make([]string, len(duties))
 	for i, d := range duties {
 		if s[i] = fmt.Sprintf("%s (%s)", d.Person, d.Role); d.Role == "" {
@@ -251,6 +255,9 @@ func (r *rooms) content(inc watchbill.Incident, s firing, d watchbill.Duty) watc
 	if s.alerts > 1 {
 		c.Related = fmt.Sprintf("%d alerts are firing in this incident", s.alerts)
 	}
+	if d.Copy {
+		asCopy(&c, d)
+	}
 	book, ok := r.runbooks.Find(inc.Labels, inc.Annotations, inc.Activity)
 	if !ok {
 		return c
@@ -264,6 +271,13 @@ func (r *rooms) content(inc watchbill.Incident, s firing, d watchbill.Duty) watc
 		c.FirstAction = book.FirstAction
 	}
 	return c
+}
+
+// asCopy marks what a trainee reads: nothing is asked of them.
+func asCopy(c *watchbill.PageContent, d watchbill.Duty) {
+	c.Title = "Copy: " + c.Title
+	c.Why = fmt.Sprintf("you get a copy as a trainee for %s, and nothing is expected of you: %s", d.Role, d.Reason)
+	c.Actions = slices.DeleteFunc(c.Actions, func(a watchbill.Action) bool { return a.Name == "Acknowledge" })
 }
 
 // whyYou says why a duty pages this reader.

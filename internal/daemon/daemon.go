@@ -103,15 +103,12 @@ type Daemon struct {
 // build makes the rooms of a configuration. It touches nothing that runs.
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{
-		matrix: cfg.Matrix, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
+		matrix: cfg.Matrix, coverage: cfg.Coverage, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
 		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks, auditURL: cfg.AuditURL,
-		people: map[watchbill.PersonID]watchbill.Person{}, configured: map[watchbill.PersonID][]watchbill.Contact{}, rosterLines: map[watchbill.RoleID]string{},
+		people: map[watchbill.PersonID]watchbill.Person{}, configured: map[watchbill.PersonID][]watchbill.Contact{},
 	}
 	for _, p := range cfg.People {
 		r.people[p.ID], r.configured[p.ID] = p, p.Contact
-	}
-	for _, roster := range cfg.Escalation.Rosters {
-		r.rosterLines[roster.Role] = roster.Line
 	}
 	var err error
 	if r.router, err = router.New(cfg.Router); err != nil {
@@ -121,6 +118,7 @@ func build(cfg *config.Config, o Options) (*rooms, error) {
 	if r.planner, err = escalation.New(cfg.Escalation); err != nil {
 		return nil, fmt.Errorf("set up escalation: %w", err)
 	}
+	r.control(cfg.Changes)
 	if r.runbooks, _, err = runbooks.New(cfg.Runbooks); err != nil {
 		return nil, fmt.Errorf("read runbooks: %w", err)
 	}
@@ -163,13 +161,16 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
+	if err = d.keepRules(ctx, cfg, r); err != nil {
+		return nil, err
+	}
 	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
 	if d.flow.codes, err = openCodes(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if err = d.flow.contactsChanged(ctx); err != nil {
+	if err = errors.Join(d.flow.contactsChanged(ctx), d.dutyChanged(ctx)); err != nil {
 		return nil, err
 	}
 	d.heartbeats = newHeartbeats(d.flow, cfg.Heartbeats, d.registry)
@@ -251,10 +252,14 @@ func (d *Daemon) web() *web.Server {
 		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
 		AlertHistory: board{flow: d.flow},
 		Hold:         d.flow,
+		Changes:      d.flow,
+		Ledger:       d.flow,
 		AuditLog:     d.flow,
 		Services:     services{d},
 		Alarm:        d.watch.alarm,
 		Why:          d.flow,
+		Oncall:       Oncall{d.rooms.Load, d.flow.pagesBetween},
+		DutyChanges:  duty{d},
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
 		Reload:       d.reloadFor,
@@ -361,7 +366,7 @@ func (d *Daemon) Reload(ctx context.Context) error { return d.reloadFor(ctx, web
 func (d *Daemon) reloadFor(ctx context.Context, who web.Actor) error {
 	d.reload.Lock()
 	defer d.reload.Unlock()
-	changes, err := d.replace()
+	changes, err := d.replace(ctx)
 	d.watch.reloaded(err)
 	d.tellReloaded(ctx, who, changes, err)
 	if err != nil {
@@ -376,7 +381,7 @@ func (d *Daemon) reloadFor(ctx context.Context, who web.Actor) error {
 }
 
 // replace returns what is written differently.
-func (d *Daemon) replace() (changes []string, err error) {
+func (d *Daemon) replace(ctx context.Context) (changes []string, err error) {
 	cfg, err := d.o.Load()
 	if err != nil {
 		return nil, err
@@ -392,20 +397,30 @@ func (d *Daemon) replace() (changes []string, err error) {
 		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": !reflect.DeepEqual(cfg.Auth, d.fixed.Auth),
 	} {
 		if changed {
-			d.o.Logger.Warn("a reload does not change this; it takes effect at the next start", "key", key)
+			d.o.Logger.WarnContext(ctx, "a reload does not change this; it takes effect at the next start", "key", key)
 		}
+	}
+	if err := d.loosen(ctx, cfg); err != nil {
+		return nil, err
 	}
 	d.flow.installing.Lock()
 	defer d.flow.installing.Unlock()
-	own, err := d.flow.ownContacts(context.Background())
+	own, err := d.flow.ownContacts(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if r, err = d.changed(ctx, r.with(own)); err != nil {
+		return nil, err
+	}
+	if err := r.uncovered(); err != nil {
 		return nil, err
 	}
 	if err := d.collector.Reload(selfMonitored(cfg)); err != nil { // checks all of it before it changes anything
 		return nil, err
 	}
-	d.rooms.Store(r.with(own))
+	d.rooms.Store(r)
 	d.stats.responses.configure(cfg.Targets, cfg.Services)
+	d.proveCoverage(ctx)
 	d.worker.Reload(r.notifier)
 	d.watch.reload(cfg)
 	d.heartbeats.reload(cfg.Heartbeats)

@@ -86,7 +86,7 @@ func Check(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.notifier.CheckTemplates()...)
+	return errors.Join(append(r.notifier.CheckTemplates(), r.uncovered())...)
 }
 
 // asked is an alert of a question. It goes on firing.
@@ -377,8 +377,8 @@ func (r *rooms) dutyLine(step watchbill.PathStep, d watchbill.Duty) string {
 	if _, ok := d.Person.Receiver(); ok || d.Role == "" {
 		return "" // the step itself names it
 	}
-	if line := r.rosterLines[d.Role]; line != "" && !step.Everyone {
-		return line
+	if d.Line != "" && !step.Everyone {
+		return d.Line
 	}
 	return r.at(fmt.Sprintf("people.%s.roles", d.Person))
 }

@@ -165,14 +165,15 @@ type directory struct{ d *Daemon }
 // Person returns a person by id.
 func (x directory) Person(id watchbill.PersonID) (watchbill.Person, bool) { return x.d.person(id) }
 
-// Identified returns the person of an identity.
-func (x directory) Identified(claim, value string) (watchbill.Person, bool) {
+// Identified returns the person of an identity. Of several accounts of one person it
+// is the one that the others are the same as.
+func (x directory) Identified(claim, value string) (found watchbill.Person, ok bool) {
 	for _, p := range x.d.rooms.Load().people {
-		if p.HasIdentity(claim, value) {
-			return p, true
+		if p.HasIdentity(claim, value) && (!ok || p.SameAs == "" || found.SameAs != "" && p.ID < found.ID) {
+			found, ok = p, true
 		}
 	}
-	return watchbill.Person{}, false
+	return found, ok
 }
 
 // fixedPeople is the people of a configuration, for a verb that runs beside the

@@ -25,6 +25,8 @@ type stats struct {
 	published    prometheus.Gauge
 	staleBooks   prometheus.Gauge
 	expiring     prometheus.Gauge
+	gaps         prometheus.Gauge
+	firstGap     prometheus.Gauge
 	notifyErrors prometheus.Counter
 	batches      prometheus.Histogram
 	rejected     *prometheus.CounterVec
@@ -60,6 +62,8 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 		published:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_published_timestamp_seconds", Help: "When the audit log was last sealed and its head published."}),
 		staleBooks:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_runbooks_stale", Help: "Runbooks that nobody reviewed for too long."}),
 		expiring:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_tokens_expiring", Help: "Tokens that are in use and end within 14 days."}),
+		gaps:         f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_coverage_gaps", Help: "Gaps in the rosters in the days that coverage: looks ahead."}),
+		firstGap:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_coverage_first_gap_timestamp_seconds", Help: "When the first of these gaps begins; 0 when there is none."}),
 		notifyErrors: f.NewCounter(prometheus.CounterOpts{Name: "watchbill_intake_errors_total", Help: "Alerts of the rule engine that could not be stored and were kept for another try."}),
 		batches: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "watchbill_group_commit_batch_size", Help: "Writes that shared a transaction and its fsync.",

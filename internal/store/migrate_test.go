@@ -123,6 +123,14 @@ func writeGolden(t *testing.T, version int64, file string) {
 		exec(`INSERT INTO message (page, body) VALUES (1, '{"page": 1, "integration": "slack[0]", "channel": "C1", "stamp": "17.5"}')`)
 	}
 	if version >= 11 {
+		body := `{"id":1,"kind":"leave","instead":"ana","from":"2026-11-29T03:15:00Z","to":"2036-11-29T03:15:00Z","reason":"away","author":"ana","made_at":"2026-11-29T03:15:00Z"}`
+		exec(`INSERT INTO duty_change (until_at, body, prev, hash) VALUES (?, ?, '', ?)`, unix(goldenTime().AddDate(10, 0, 0)), body, watchbill.ChainDutyChange("", []byte(body)))
+	}
+	if version >= 12 {
+		exec(`INSERT INTO change_record (id, state, service, environment, incident, updated_at, due_at, seq, head, body)
+			VALUES (1, 'requested', 'checkout', 'prod', 1, ?, 0, 0, '', '{"id": 1, "state": "requested", "requester": "carla"}')`, unix(goldenTime()))
+	}
+	if version >= 13 {
 		exec(`INSERT INTO session (hash, person, body) VALUES ('cookie', 'ana', '{"person": "ana"}')`)
 		exec(`INSERT INTO password (person, body) VALUES ('ana', '{"person": "ana"}')`)
 		exec(`INSERT INTO invitation (person, hash, body) VALUES ('ben', 'code', '{"person": "ben"}')`)
@@ -219,17 +227,20 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.Equal(t, version >= 9, len(messages) == 1 && messages[0].Stamp == "17.5")
 		require.NoError(t, err)
 		sessions, err := tx.Sessions("ana")
-		require.Equal(t, version >= 11, len(sessions) == 1)
+		require.Equal(t, version >= 13, len(sessions) == 1)
 		require.NoError(t, err)
 		_, found, err = tx.Password("ana")
-		require.Equal(t, version >= 11, found)
+		require.Equal(t, version >= 13, found)
 		require.NoError(t, err)
 		_, found, err = tx.Invitation("code")
-		require.Equal(t, version >= 11, found)
+		require.Equal(t, version >= 13, found)
 		require.NoError(t, err)
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)
 		require.Equal(t, version >= 8, found && keyed.Name() == "CheckoutErrors")
+		changes, cerr := tx.Changes(ChangeQuery{Limit: 5})
+		require.NoError(t, cerr)
+		require.Equal(t, version >= 12, len(changes) == 1 && changes[0].Requester == "carla")
 		entries, aerr := tx.VerifyAudit(&watchbill.AuditVerifier{}, func(err error) { t.Error(err) })
 		require.NoError(t, aerr)
 		require.Equal(t, version >= 10, entries == 1)

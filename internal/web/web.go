@@ -100,11 +100,15 @@ type Options struct {
 	Alertmanager Alertmanager
 	AlertHistory AlertHistory
 	Hold         Hold
+	Changes      Changes
+	Ledger       ChangeLedger
 	AuditLog     AuditLog
 	Services     Services
 	Heartbeats   Heartbeats
 	Alarm        Alarm
 	Why          Why
+	Oncall       Oncall
+	DutyChanges  DutyChanges
 	Explain      func(ctx context.Context, q ExplainRequest) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context, who Actor) error
@@ -198,7 +202,7 @@ func (s *Server) Routes() []Route {
 		s.serviceRoutes(read),
 		s.heartbeatRoutes(read),
 		s.silenceRoutes(read, mute),
-		s.whyRoutes(read),
+		s.oncallRoutes(read, raise.person()), s.whyRoutes(read),
 		s.queryRoutes(read),
 		s.hookRoutes(),
 		s.actRoutes(),
@@ -206,6 +210,7 @@ func (s *Server) Routes() []Route {
 		s.moveRoutes(raise.person()),
 		s.drillRoutes(read, raise.person()),
 		s.auditRoutes(),
+		s.changeRoutes(read),
 		s.tokenRoutes(),
 		s.sessionRoutes(),
 		s.signRoutes(),
@@ -286,7 +291,7 @@ func (s *Server) admit(c *call, need Need) error {
 	if need.Activity == "" {
 		return nil
 	}
-	if p := m.May(id.Person, need.Activity, watchbill.Place{}); !p.OK {
+	if p := m.May(id.Person, need.Activity, watchbill.Place{}, time.Now()); !p.OK {
 		return watchbill.Errorf(watchbill.CodeDenied, "the matrix decides; see matrix: in the configuration", "%s", p.Reason)
 	}
 	return nil

@@ -25,6 +25,7 @@ type model struct {
 	silences  map[string]watchbill.Silence
 	pages     []store.PageRow // in the order of their ids
 	attempts  map[attemptKey]store.Attempt
+	duty      []watchbill.DutyChange // the log
 }
 
 type timerKey struct {
@@ -61,6 +62,7 @@ func modelTest(t *rapid.T, p Place) {
 		"set a timer": r.setTimer, "cancel timers": r.cancelTimers, "take a due timer": r.takeTimer,
 		"store an alert": r.putAlert, "hasten muted alerts": r.hastenMuted, "store a silence": r.putSilence,
 		"queue pages": r.putPages, "claim pages": r.claim, "finish an attempt": r.finish, "drop pages": r.dropPages,
+		"change the duty": r.changeDuty, "end a change of the duty": r.endDutyChange,
 		"hasten a page": r.hastenPage, "release leases": r.releaseLeases,
 		"fail": r.fail, "time passes": func(t *rapid.T) { r.now = r.now.Add(r.span(t)) }, "open again": r.reopen,
 		"": r.compare,
@@ -224,6 +226,8 @@ func (r *run) fail(t *rapid.T) {
 		require.NoError(t, tx.PutPage(newPage("nobody", "push", watchbill.Sev1, r.now)))
 		_, err := tx.DropPages(1)
 		require.NoError(t, err)
+		_, err = tx.PutDutyChange(watchbill.DutyChange{Kind: watchbill.DutyLeave, To: r.now.AddDate(1, 0, 0)})
+		require.NoError(t, err)
 		return errTakenBack
 	})
 	require.ErrorIs(t, err, errTakenBack)
@@ -248,6 +252,7 @@ func (r *run) compare(t *rapid.T) {
 		r.compareTimers(t, tx)
 		r.compareAlerts(t, tx)
 		r.comparePages(t, tx)
+		r.compareDuty(t, tx)
 		return nil
 	}))
 	r.update(func(tx *store.Tx) error { return r.compareKnown(t, tx) })
