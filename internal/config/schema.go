@@ -12,6 +12,7 @@ type sections struct {
 	Include      []text             `yaml:"include"`
 	ExternalURL  text               `yaml:"external_url"`
 	Listen       text               `yaml:"listen"`
+	WebConfig    text               `yaml:"web_config_file"`
 	Store        text               `yaml:"store"`
 	Global       raw                `yaml:"global"`
 	Retention    retentionSection   `yaml:"retention"`

@@ -147,7 +147,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.stats = newStats(d.registry, cmp.Or(o.Version, "unknown"))
 	r, err := build(cfg, d.o)
-	if err != nil {
+	if err = errors.Join(err, checkWeb(cfg.WebConfig)); err != nil {
 		return nil, err
 	}
 	d.rooms.Store(r)
@@ -294,7 +294,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return errors.Join(err, d.close())
 	}
 	part("http", func() error {
-		if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := d.serve(); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
@@ -394,7 +394,7 @@ func (d *Daemon) replace(ctx context.Context) (changes []string, err error) {
 		return nil, err
 	}
 	for key, changed := range map[string]bool{
-		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": !reflect.DeepEqual(cfg.Auth, d.fixed.Auth),
+		"listen": cfg.Listen != d.fixed.Listen, "web_config_file": cfg.WebConfig != d.fixed.WebConfig, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": !reflect.DeepEqual(cfg.Auth, d.fixed.Auth),
 	} {
 		if changed {
 			d.o.Logger.WarnContext(ctx, "a reload does not change this; it takes effect at the next start", "key", key)

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -94,6 +95,16 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// Visit is somebody's browser at the provider, which leads it back to where it says.
+func (p *Provider) Visit(query url.Values) *url.URL {
+	p.t.Helper()
+	w := httptest.NewRecorder()
+	p.ServeHTTP(w, httptest.NewRequestWithContext(p.t.Context(), http.MethodGet, p.Issuer+"/authorize?"+query.Encode(), http.NoBody))
+	back, err := url.Parse(w.Header().Get("Location"))
+	require.NoError(p.t, err)
+	return back
 }
 
 func (p *Provider) write(w http.ResponseWriter, v any) {
