@@ -13,14 +13,14 @@ import (
 func TestListAndRevoke(t *testing.T) {
 	t.Parallel()
 	a, s, known := world("ana", "ben")
-	make := func(spec Spec) (string, Token) {
+	create := func(spec Spec) (string, Token) {
 		secret, tok, err := a.Create(t.Context(), start, spec)
 		require.NoError(t, err)
 		return "Bearer " + secret.Reveal(), tok
 	}
-	ana, mine := make(Spec{Name: "ana", Person: "ana", TTL: 30 * 24 * time.Hour})
-	_, bens := make(Spec{Name: "ben", Person: "ben", TTL: 24 * time.Hour})
-	machine, prom := make(Spec{Name: "prom", Scopes: []Scope{ScopeAlerts}, TTL: time.Hour})
+	ana, mine := create(Spec{Name: "ana", Person: "ana", TTL: 30 * 24 * time.Hour})
+	_, bens := create(Spec{Name: "ben", Person: "ben", TTL: 24 * time.Hour})
+	machine, prom := create(Spec{Name: "prom", Scopes: []Scope{ScopeAlerts}, TTL: time.Hour})
 
 	states := func(now time.Time) (out []State) {
 		all, err := a.List(t.Context(), now, "")

@@ -206,7 +206,11 @@ func (s *SignIn) SignOut(ctx context.Context, now time.Time, cookie string) erro
 		}
 		return err
 	}
-	return s.end(ctx, now, []Session{session}, Ending{By: string(session.Person), Via: "console", Why: "signed out"})
+	e := Ending{By: string(session.Person), Via: "console", Why: "signed out"}
+	if s.live(now, session) != nil {
+		e = Ending{} // it was over already
+	}
+	return s.end(ctx, now, []Session{session}, e)
 }
 
 func (s *SignIn) end(ctx context.Context, now time.Time, ended []Session, e Ending) error {

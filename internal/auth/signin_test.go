@@ -352,8 +352,8 @@ func TestChangePassword(t *testing.T) {
 	t.Parallel()
 	s, _, people := office(t, Config{}, "ana", "ben")
 	here, there, bens := s.as(t, start, "ana", Client{}), s.as(t, start, "ana", Client{}), s.as(t, start, "ben", Client{})
-	change := func(old, new string) (Started, error) {
-		return s.ChangePassword(t.Context(), start, people["ana"], Change{old, new, Client{Cookie: here.Cookie.Reveal()}})
+	change := func(before, after string) (Started, error) {
+		return s.ChangePassword(t.Context(), start, people["ana"], Change{before, after, Client{Cookie: here.Cookie.Reveal()}})
 	}
 	_, err := change("wrong", "nine calm otters swim")
 	require.Equal(t, watchbill.CodeInvalid, code(err), "whoever asks is signed in")
