@@ -18,6 +18,12 @@ const (
 	AuditReloaded        AuditKind = "reloaded"         // another configuration came into force
 	AuditReloadRefused   AuditKind = "reload_refused"   // one with mistakes did not
 	AuditTokenCreated    AuditKind = "token_created"    //
+	AuditTokenRevoked    AuditKind = "token_revoked"    //
+	AuditInvited         AuditKind = "invited"          // a person, to choose a password
+	AuditPasswordSet     AuditKind = "password_set"     // by its person
+	AuditSignedIn        AuditKind = "signed_in"        // with a browser
+	AuditSignInRefused   AuditKind = "sign_in_refused"  // to whoever tried
+	AuditSessionEnded    AuditKind = "session_ended"    // by a person, or because its person left
 	AuditRefused         AuditKind = "refused"          // a person or a machine may not do what it asked for
 	AuditSilenceMade     AuditKind = "silence_made"     // or asked for, when it takes a second person
 	AuditSilenceApproved AuditKind = "silence_approved" // by the second person

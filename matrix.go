@@ -318,6 +318,8 @@ type Person struct {
 	// Grants are roles of somebody from outside, such as a supplier: they allow to
 	// act and page nobody.
 	Grants []Grant
+	// Identities name the person at the identity provider: values of its claim.
+	Identities []string
 }
 
 // Grant is a role for some services until an instant.
@@ -350,6 +352,19 @@ func (p Person) Identity() PersonID {
 		return p.SameAs
 	}
 	return p.ID
+}
+
+// HasIdentity reports whether a value of a claim names the person: for email their
+// address too, in any case, for every other claim one of their identities as it is
+// written.
+func (p Person) HasIdentity(claim, value string) bool {
+	if value == "" {
+		return false
+	}
+	if claim != "email" {
+		return slices.Contains(p.Identities, value)
+	}
+	return strings.EqualFold(p.Email, value) || slices.ContainsFunc(p.Identities, func(i string) bool { return strings.EqualFold(i, value) })
 }
 
 // Holds reports whether the person has a role.

@@ -24,6 +24,7 @@ type app struct {
 	url       string
 	tokenFile string
 	output    output
+	warned    string
 }
 
 // output is the form in which results are printed.
@@ -76,7 +77,13 @@ func newRoot(p process) *cobra.Command {
 	flags.VarP(&a.output, "output", "o", "how results are printed: simple, extended or json")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.serve(), a.demo(), a.initVerb(), a.importVerb(), a.check(), a.explain(), a.test(), a.replay(), a.play(), a.incident(), a.alert(), a.raise(), a.plan(), a.action(), a.drill(), a.silence(), a.contact(), a.oncall(), a.coverage(), a.change(), a.report(), a.target(), a.gate(), a.signal(), a.heartbeat(), a.token(), a.audit(), a.alarm(), a.backup(), a.restore(), a.hold(), a.version())
+	root.AddCommand(
+		a.serve(), a.demo(), a.initVerb(), a.importVerb(), a.check(), a.explain(), a.test(), a.replay(),
+		a.play(), a.incident(), a.alert(), a.raise(), a.plan(), a.action(), a.drill(), a.silence(),
+		a.contact(), a.oncall(), a.coverage(), a.change(), a.report(), a.target(), a.gate(), a.signal(),
+		a.heartbeat(), a.token(), a.person(), a.session(), a.audit(), a.alarm(), a.backup(), a.restore(),
+		a.hold(), a.version(),
+	)
 	return root
 }
 
@@ -115,7 +122,15 @@ func (a *app) client() (*web.Client, error) {
 	if err != nil {
 		return nil, watchbill.Errorf(watchbill.CodeUnauthenticated, "check --token-file", "cannot read your token: %v", err)
 	}
-	return &web.Client{URL: a.url, Token: strings.TrimSpace(string(b)), HTTP: &http.Client{Timeout: 30 * time.Second, Transport: a.transport}}, nil
+	return &web.Client{URL: a.url, Token: strings.TrimSpace(string(b)), HTTP: &http.Client{Timeout: 30 * time.Second, Transport: a.transport}, Warn: a.warn}, nil
+}
+
+// warn says something once that is no part of the result.
+func (a *app) warn(text string) {
+	if a.warned != text {
+		a.warned = text
+		fmt.Fprintln(a.stderr, "warning: "+text)
+	}
 }
 
 // load reads the configuration that --config names.

@@ -2,12 +2,20 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"database/sql"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +42,9 @@ func TestMain(m *testing.M) {
 //	status CODE PROGRAM ARGS…   run it; it must exit with this status
 //	await FILE REGEXP [VAR]     wait until the file has it; VAR is what its group matched
 //	post TOKENFILE PATH FILE    POST a file to $WATCHBILL_URL; prints the status and the answer
+//	browse WHO METHOD PATH K=V… ask $WATCHBILL_URL as the browser of WHO, which keeps its cookies; prints the
+//	                            status with where it leads to, and the page
+//	cert NAME                   make NAME.pem and NAME.key, of 127.0.0.1
 //	hup                         send SIGHUP to the program in the background
 //	mode FILE MODE              compare a file's permissions
 //	isjson FILE                 the file, or stdout, is one JSON value
@@ -53,7 +64,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "await": await, "post": post, "hup": hup, "mode": mode, "isjson": isJSON, "sql": runSQL,
+			"status": status, "await": await, "post": post, "browse": browse, "cert": cert, "hup": hup, "mode": mode, "isjson": isJSON, "sql": runSQL,
 		},
 	})
 }
@@ -119,6 +130,51 @@ func post(ts *testscript.TestScript, neg bool, args []string) {
 	if failed := resp.StatusCode >= 300; failed != neg {
 		ts.Fatalf("it answered %s %s", resp.Status, body)
 	}
+}
+
+// browse is a browser: it says where its requests come from, keeps cookies, and goes
+// nowhere by itself.
+func browse(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 3, "browse WHO METHOD PATH K=V…")
+	form := url.Values{}
+	for _, field := range args[3:] {
+		k, v, _ := strings.Cut(field, "=")
+		form.Set(k, v)
+	}
+	req, err := http.NewRequest(args[1], ts.Getenv("WATCHBILL_URL")+args[2], strings.NewReader(form.Encode()))
+	ts.Check(err)
+	if args[1] == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	req.Header.Set("Accept", "text/html")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	jar := "cookie-of-" + args[0]
+	if kept := ts.Getenv(jar); kept != "" {
+		req.Header.Set("Cookie", kept)
+	}
+	c := &http.Client{Timeout: awaitFor, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := c.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	for _, cookie := range resp.Cookies() {
+		ts.Setenv(jar, cookie.Name+"="+cookie.Value)
+	}
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%d %s\n%s", resp.StatusCode, resp.Header.Get("Location"), body)
+}
+
+func cert(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "cert NAME")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	ts.Check(err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
 }
 
 func hup(ts *testscript.TestScript, neg bool, args []string) {

@@ -20,10 +20,10 @@ import (
 
 func (a *app) token() *cobra.Command {
 	c := &cobra.Command{
-		Use: "token", Short: "Make tokens for people and machines",
+		Use: "token", Short: "Make, list and revoke tokens of people and machines",
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.tokenCreate())
+	c.AddCommand(a.tokenCreate(), a.tokenList(), a.tokenRevoke())
 	return c
 }
 

@@ -36,7 +36,24 @@
 // logging or encoding reveals.
 //
 // A token that was looked up is trusted for a second without asking the store
-// again, so a revocation takes effect within a second.
+// again. A revocation through the daemon takes effect at once, one that another
+// process writes into the store within a second.
+//
+// # Sessions
+//
+// A person who signs in with a browser gets a session ([SignIn]): by a password,
+// or by an identity provider that speaks OpenID Connect. What the browser holds is
+// a cookie with 256 random bits, made anew at every sign-in; what is stored is its
+// SHA-256. A session ends after a time without use, at the latest after another
+// time, when its person signs out or leaves the configuration, and, but for the one
+// that did it, when the password is changed.
+//
+// # Passwords
+//
+// A password is stored as argon2id with its parameters. The first one is chosen
+// with an invitation: a link that works once, for a day. Whoever guesses waits
+// longer with every try, by account and by address, also when the tries are made
+// at the same time; an account that does not exist takes as long as one that does.
 //
 // # Refusals
 //
@@ -123,6 +140,7 @@ type Token struct {
 	CreatedAt  time.Time          `json:"created_at"`
 	ExpiresAt  time.Time          `json:"expires_at"`
 	RevokedAt  time.Time          `json:"revoked_at,omitzero"`
+	RevokedBy  string             `json:"revoked_by,omitempty"`
 	LastUsedAt time.Time          `json:"last_used_at,omitzero"` // at most an hour behind
 	CreatedBy  string             `json:"created_by"`
 }
@@ -130,14 +148,15 @@ type Token struct {
 // String returns the id and the name, and nothing that helps to guess.
 func (t Token) String() string { return fmt.Sprintf("token %s (%s)", t.ID, t.Name) }
 
-// Tokens is where tokens are stored. PutToken stores a new one or replaces the
-// one with its id. TouchToken sets LastUsedAt and nothing else, in one
-// transaction, so that it cannot undo a revocation; a hash that is not there
-// any more is no error.
+// Tokens is where tokens are stored. PutToken stores a new one. ChangeToken
+// reads a token, has it changed and stores it, in one transaction, so that a note
+// of its use cannot undo a revocation; it stores nothing when change fails, and
+// found is false for an id that is not there.
 type Tokens interface {
 	TokenByHash(ctx context.Context, hash string) (t Token, found bool, err error)
 	PutToken(ctx context.Context, t Token) error
-	TouchToken(ctx context.Context, hash string, at time.Time) error
+	ListTokens(ctx context.Context) ([]Token, error)
+	ChangeToken(ctx context.Context, id string, change func(*Token) error) (found bool, err error)
 }
 
 // People looks a person up in the configuration that is in force.
@@ -149,6 +168,10 @@ type Identity struct {
 	Machine string           // the name of a machine's token
 	Scopes  []Scope          // of a machine
 	TokenID string
+
+	ExpiresAt time.Time // of the token
+
+	SessionID string // of a person who signed in with a browser
 }
 
 // IsPerson reports whether a person is calling.
@@ -171,7 +194,7 @@ type Auth struct {
 	ttl    time.Duration
 	tokens Tokens
 	people People
-	recent recent
+	recent recent[Token]
 }
 
 // New returns an Auth. People is asked at every request, so that somebody who
@@ -273,7 +296,7 @@ func (a *Auth) Authenticate(ctx context.Context, now time.Time, header string) (
 	if now.Sub(t.LastUsedAt) >= touchEvery {
 		// A token is good even when its use cannot be written down: the next
 		// request tries again.
-		_ = a.tokens.TouchToken(ctx, hash, now)
+		_, _ = a.tokens.ChangeToken(ctx, t.ID, func(t *Token) error { t.LastUsedAt = now; return nil })
 		t.LastUsedAt = now
 		a.recent.put(hash, t, now)
 	}
@@ -313,13 +336,13 @@ func (a *Auth) identify(now time.Time, t Token) (Identity, error) {
 	case !t.ExpiresAt.After(now):
 		return Identity{}, ErrExpired
 	case t.Machine:
-		return Identity{Machine: t.Name, Scopes: t.Scopes, TokenID: t.ID}, nil
+		return Identity{Machine: t.Name, Scopes: t.Scopes, TokenID: t.ID, ExpiresAt: t.ExpiresAt}, nil
 	}
 	p, ok := a.people(t.Person)
 	if !ok || p.ID == "" {
 		return Identity{}, ErrPersonGone
 	}
-	return Identity{Person: p, TokenID: t.ID}, nil
+	return Identity{Person: p, TokenID: t.ID, ExpiresAt: t.ExpiresAt}, nil
 }
 
 // refuse wraps a reason in the answer that the caller gets.

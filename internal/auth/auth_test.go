@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,16 +56,27 @@ func (s *store) PutToken(_ context.Context, t Token) error {
 	return nil
 }
 
-func (s *store) TouchToken(_ context.Context, hash string, at time.Time) error {
+func (s *store) ListTokens(context.Context) ([]Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, ok := s.tokens[hash]
-	if ok {
-		t.LastUsedAt = at
-		s.tokens[hash] = t
-	}
+	return slices.SortedFunc(maps.Values(s.tokens), func(a, b Token) int { return strings.Compare(a.Name, b.Name) }), s.err
+}
+
+func (s *store) ChangeToken(_ context.Context, id string, change func(*Token) error) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.touched++
-	return s.err
+	for hash, t := range s.tokens {
+		if t.ID != id {
+			continue
+		}
+		err := change(&t)
+		if err == nil && s.err == nil {
+			s.tokens[hash] = t
+		}
+		return true, errors.Join(err, s.err)
+	}
+	return false, s.err
 }
 
 var start = time.Date(2026, 11, 29, 3, 15, 0, 0, time.UTC)
@@ -165,8 +178,8 @@ func TestAuthenticate(t *testing.T) {
 	unknown := newSecret().Reveal()
 	delete(people, "ben") // offboarded by a reload
 
-	person := Identity{Person: people["ana"], TokenID: anaToken.ID}
-	machine := Identity{Machine: "prom-eu", Scopes: []Scope{ScopeAlerts}, TokenID: promToken.ID}
+	person := Identity{Person: people["ana"], TokenID: anaToken.ID, ExpiresAt: anaToken.ExpiresAt}
+	machine := Identity{Machine: "prom-eu", Scopes: []Scope{ScopeAlerts}, TokenID: promToken.ID, ExpiresAt: promToken.ExpiresAt}
 	for name, tc := range map[string]struct {
 		header string
 		after  time.Duration
@@ -450,7 +463,7 @@ func TestRecentTokensAreTrustedForASecond(t *testing.T) {
 	require.Equal(t, asked, s.lookups, "the store is not asked twice in a second")
 	require.ErrorIs(t, use(trusted), ErrRevoked)
 
-	var r recent
+	var r recent[Token]
 	for i := range 3 * maxRecent {
 		r.put(strconv.Itoa(i), Token{}, start)
 	}

@@ -14,7 +14,10 @@ import (
 )
 
 const (
-	prefix    = "wb_"
+	prefix        = "wb_" // a token
+	sessionPrefix = "ws_" // a session's cookie
+	invitePrefix  = "wi_" // an invitation
+
 	bodySize  = 43 // 256 bits in base 62
 	checkSize = 6  // 32 bits in base 62
 
@@ -56,7 +59,9 @@ func (s Secret) hash() string {
 	return hex.EncodeToString(sum[:])
 }
 
-func newSecret() Secret {
+func newSecret() Secret { return newSecretOf(prefix) }
+
+func newSecretOf(prefix string) Secret {
 	var random [32]byte
 	rand.Read(random[:]) // it never fails: the program ends if the system has no randomness
 	text := prefix + base62(random[:], bodySize)
@@ -65,7 +70,9 @@ func newSecret() Secret {
 }
 
 // parseSecret accepts what newSecret makes.
-func parseSecret(text string) (Secret, error) {
+func parseSecret(text string) (Secret, error) { return parseSecretOf(prefix, text) }
+
+func parseSecretOf(prefix, text string) (Secret, error) {
 	if len(text) != len(prefix)+bodySize+checkSize || !strings.HasPrefix(text, prefix) {
 		return Secret{}, ErrMalformed
 	}

@@ -46,6 +46,7 @@ type Config struct {
 	ExternalURL string // without a slash at the end
 	Store       string // path of the SQLite file
 	Listen      string // host:port
+	WebConfig   string // file of TLS for it, in exporter-toolkit's format; empty: plain HTTP
 	DataDir     string // folder of the store and of the time series
 	// KeepIncidents is how long an incident is kept after it closed.
 	KeepIncidents time.Duration
@@ -261,7 +262,8 @@ func (b *builder) general() {
 	if c.PagesPerMinute = per.or(DefaultPagesPerMinute); c.PagesPerMinute < 1 {
 		b.problem(per.n, "write 5", "pages_per_minute must be at least 1")
 	}
-	c.Auth.TokenTTL = b.positive(f.Auth.TokenTTL, "token_ttl")
+	b.webConfig()
+	b.signIn()
 	if dir := f.Runbooks.Dir; dir.given() {
 		c.Runbooks.Dir = b.absolute(dir.n, dir.v)
 		if b.needFolder(dir, c.Runbooks.Dir) {

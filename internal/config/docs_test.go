@@ -78,7 +78,7 @@ func TestExamplesOfTheReferenceWork(t *testing.T) {
 `,
 		"examples/rules/a.yaml": "groups: []\n", "examples/blackbox.yml": "modules: {http_2xx: {prober: http}, tcp_connect: {prober: tcp}}\n", "examples/templates/a.tmpl": `{{ define "a" }}{{ end }}`,
 		"examples/runbooks/a.md": runbook, "examples/secrets/smtp": "x", "examples/secrets/loki": "x", "examples/secrets/mimir": "x",
-		"examples/rules/probes.yaml": "groups: []\n", "examples/secrets/ana-push": "https://push.example.com", "examples/secrets/sms": "x",
+		"examples/rules/probes.yaml": "groups: []\n", "examples/secrets/ana-push": "https://push.example.com", "examples/secrets/sms": "x", "examples/secrets/oidc": "x",
 		"examples/secrets/backup-key": "0b5a54f2-6f57-4e5a-8a55-0c3b3d4b9d0e\n",
 		"examples/secrets/alarm":      "https://alarm.example.com/x\n", "examples/secrets/deadman-1": "https://deadman.example.com/x", "examples/secrets/audit": "https://audit.example.com/x",
 	}

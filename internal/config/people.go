@@ -91,6 +91,7 @@ func (b *builder) peopleSection() {
 		}
 	}
 	b.sameAs()
+	b.identities()
 	if b.untrusted || b.guessing {
 		return
 	}
@@ -149,6 +150,7 @@ func (b *builder) person(e personEntry) {
 	}
 	p.SameAs, p.Grants = watchbill.PersonID(e.SameAs.v), b.grants(e)
 	p.Phone, p.Quiet = b.phone(e.Phone), b.quietHours(e.Quiet)
+	p.Identities = values(e.Identities)
 	p.Contact = b.contacts(e)
 	p.Leave = b.leave(e)
 	b.cfg.People = append(b.cfg.People, p)

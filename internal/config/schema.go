@@ -12,6 +12,7 @@ type sections struct {
 	Include      []text             `yaml:"include"`
 	ExternalURL  text               `yaml:"external_url"`
 	Listen       text               `yaml:"listen"`
+	WebConfig    text               `yaml:"web_config_file"`
 	Store        text               `yaml:"store"`
 	Global       raw                `yaml:"global"`
 	Retention    retentionSection   `yaml:"retention"`
@@ -149,6 +150,8 @@ type personEntry struct {
 	Developer toggle         `yaml:"developer"`
 	SameAs    text           `yaml:"same_as"`
 	Grants    []grantEntry   `yaml:"grants"`
+
+	Identities []text `yaml:"identities"`
 }
 
 type contactEntry struct {
@@ -232,5 +235,22 @@ type runbooksSection struct {
 }
 
 type authSection struct {
-	TokenTTL duration `yaml:"token_ttl"`
+	TokenTTL duration       `yaml:"token_ttl"`
+	Session  sessionSection `yaml:"session"`
+	OIDC     oidcSection    `yaml:"oidc"`
+}
+
+type sessionSection struct {
+	Idle     duration `yaml:"idle"`
+	Absolute duration `yaml:"absolute"`
+}
+
+type oidcSection struct {
+	where
+	Name             text   `yaml:"name"`
+	Issuer           text   `yaml:"issuer"`
+	ClientID         text   `yaml:"client_id"`
+	ClientSecretFile text   `yaml:"client_secret_file"`
+	Scopes           []text `yaml:"scopes"`
+	Claim            text   `yaml:"claim"`
 }

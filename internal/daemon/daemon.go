@@ -86,6 +86,7 @@ type Daemon struct {
 	store     *store.Store
 	flow      *flow
 	auth      *auth.Auth
+	signIn    *auth.SignIn
 	collector *collector.Collector
 	worker    *notify.Worker
 	listener  net.Listener
@@ -146,7 +147,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.stats = newStats(d.registry, cmp.Or(o.Version, "unknown"))
 	r, err := build(cfg, d.o)
-	if err != nil {
+	if err = errors.Join(err, checkWeb(cfg.WebConfig)); err != nil {
 		return nil, err
 	}
 	d.rooms.Store(r)
@@ -182,6 +183,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		Beat: func() { d.flow.health.beat(loopPages) },
 	})
 	d.auth = auth.New(cfg.Auth, tokens{d.store}, d.person)
+	d.signIn = auth.NewSignIn(cfg.Auth, accounts{d.store}, directory{d}, providerClient(o.DialContext))
 	d.collector, err = collector.New(selfMonitored(cfg), collector.Options{
 		Dir: filepath.Join(cfg.DataDir, "series"), Logger: o.Logger, Registerer: d.registry,
 		Notify: d.fromRules, DialContext: o.DialContext, Self: d.registry,
@@ -231,6 +233,9 @@ func (d *Daemon) web() *web.Server {
 	return web.New(web.Options{
 		Authenticate: d.auth.Authenticate,
 		Matrix:       func() watchbill.Matrix { return d.rooms.Load().matrix },
+		Tokens:       d.auth,
+		SignIn:       d.signIn,
+		External:     func() string { return d.rooms.Load().externalURL },
 		Receive:      d.intakes.receive,
 		Heartbeats:   d.heartbeats,
 		Incidents:    d.flow,
@@ -291,7 +296,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return errors.Join(err, d.close())
 	}
 	part("http", func() error {
-		if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := d.serve(); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
@@ -391,7 +396,7 @@ func (d *Daemon) replace(ctx context.Context) (changes []string, err error) {
 		return nil, err
 	}
 	for key, changed := range map[string]bool{
-		"listen": cfg.Listen != d.fixed.Listen, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": cfg.Auth != d.fixed.Auth,
+		"listen": cfg.Listen != d.fixed.Listen, "web_config_file": cfg.WebConfig != d.fixed.WebConfig, "store": cfg.Store != d.fixed.Store, "mail": !reflect.DeepEqual(cfg.Mail, d.fixed.Mail), "auth": !reflect.DeepEqual(cfg.Auth, d.fixed.Auth),
 	} {
 		if changed {
 			d.o.Logger.WarnContext(ctx, "a reload does not change this; it takes effect at the next start", "key", key)
@@ -421,6 +426,7 @@ func (d *Daemon) replace(ctx context.Context) (changes []string, err error) {
 	d.worker.Reload(r.notifier)
 	d.watch.reload(cfg)
 	d.heartbeats.reload(cfg.Heartbeats)
+	d.sweepSessions(context.Background())
 	d.wake(store.News{Pages: true, Due: time.Now()})
 	changes = d.written.Changes(cfg.Written, maxChanges)
 	d.written = cfg.Written

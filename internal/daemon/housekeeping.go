@@ -21,6 +21,7 @@ func (d *Daemon) housekeeping() (stop func() error, err error) {
 	}{
 		"verify the record": {6 * time.Hour, d.verifyChains}, "count stale runbooks": {6 * time.Hour, d.countStale},
 		"delete what is old": {6 * time.Hour, d.retain}, "seal the record": {time.Hour, d.seal}, "look for gaps in the rosters": {6 * time.Hour, d.proveCoverage},
+		"look at tokens": {6 * time.Hour, d.lookAtTokens}, "end sessions": {time.Hour, d.sweepSessions},
 	} {
 		_, err := s.NewJob(gocron.DurationJob(job.every), gocron.NewTask(job.run),
 			gocron.WithName(name), gocron.WithSingletonMode(gocron.LimitModeReschedule), gocron.WithStartAt(gocron.WithStartImmediately()))

@@ -49,7 +49,7 @@ func (f *flow) ApproveSilence(ctx context.Context, who web.Actor, id string) (s 
 			return watchbill.Errorf(watchbill.CodeConflict, "make a new one", "the silence %s has ended", id)
 		case s.ApprovedBy != "":
 			return watchbill.Errorf(watchbill.CodeConflict, "there is nothing to do", "%s approved the silence %s already", s.ApprovedBy, id)
-		case s.CreatedBy == string(who.Person):
+		case w.people[watchbill.PersonID(s.CreatedBy)].Identity() == w.people[who.Person].Identity():
 			return watchbill.Errorf(watchbill.CodeDenied, "ask somebody else", "%s made the silence: it takes a second person", who.Person)
 		}
 		if w.router.ForSecurity(s) {

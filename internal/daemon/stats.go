@@ -24,6 +24,7 @@ type stats struct {
 	auditHead    prometheus.Gauge
 	published    prometheus.Gauge
 	staleBooks   prometheus.Gauge
+	expiring     prometheus.Gauge
 	gaps         prometheus.Gauge
 	firstGap     prometheus.Gauge
 	notifyErrors prometheus.Counter
@@ -60,6 +61,7 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 		auditHead:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_head", Help: "The first 52 bits of the hash of the audit log's last entry when it was last sealed."}),
 		published:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_published_timestamp_seconds", Help: "When the audit log was last sealed and its head published."}),
 		staleBooks:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_runbooks_stale", Help: "Runbooks that nobody reviewed for too long."}),
+		expiring:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_tokens_expiring", Help: "Tokens that are in use and end within 14 days."}),
 		gaps:         f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_coverage_gaps", Help: "Gaps in the rosters in the days that coverage: looks ahead."}),
 		firstGap:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_coverage_first_gap_timestamp_seconds", Help: "When the first of these gaps begins; 0 when there is none."}),
 		notifyErrors: f.NewCounter(prometheus.CounterOpts{Name: "watchbill_intake_errors_total", Help: "Alerts of the rule engine that could not be stored and were kept for another try."}),

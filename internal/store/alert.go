@@ -199,6 +199,17 @@ func (t *Tx) Token(hash string) (body []byte, found bool, err error) {
 	return body, found, err
 }
 
+// TokenByID returns the stored form of a token.
+func (t *Tx) TokenByID(id string) (body []byte, found bool, err error) {
+	found, err = t.row("read token", []any{&body}, `SELECT body FROM token WHERE id = ?`, id)
+	return body, found, err
+}
+
+// Tokens returns the stored forms of all tokens.
+func (t *Tx) Tokens() ([]json.RawMessage, error) {
+	return bodies[json.RawMessage](t, "read tokens", `SELECT body FROM token ORDER BY id`)
+}
+
 // PutToken inserts the JSON form of a token or stores it anew.
 func (t *Tx) PutToken(id, hash string, body []byte) error {
 	_, err := t.exec("store token", `INSERT INTO token (id, hash, body) VALUES (?, ?, ?)

@@ -130,6 +130,11 @@ func writeGolden(t *testing.T, version int64, file string) {
 		exec(`INSERT INTO change_record (id, state, service, environment, incident, updated_at, due_at, seq, head, body)
 			VALUES (1, 'requested', 'checkout', 'prod', 1, ?, 0, 0, '', '{"id": 1, "state": "requested", "requester": "carla"}')`, unix(goldenTime()))
 	}
+	if version >= 13 {
+		exec(`INSERT INTO session (hash, person, body) VALUES ('cookie', 'ana', '{"person": "ana"}')`)
+		exec(`INSERT INTO password (person, body) VALUES ('ana', '{"person": "ana"}')`)
+		exec(`INSERT INTO invitation (person, hash, body) VALUES ('ben', 'code', '{"person": "ben"}')`)
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -220,6 +225,15 @@ func checkGolden(t *testing.T, path string, version int64) {
 		require.NoError(t, err)
 		messages, err := tx.MessagesOf(1)
 		require.Equal(t, version >= 9, len(messages) == 1 && messages[0].Stamp == "17.5")
+		require.NoError(t, err)
+		sessions, err := tx.Sessions("ana")
+		require.Equal(t, version >= 13, len(sessions) == 1)
+		require.NoError(t, err)
+		_, found, err = tx.Password("ana")
+		require.Equal(t, version >= 13, found)
+		require.NoError(t, err)
+		_, found, err = tx.Invitation("code")
+		require.Equal(t, version >= 13, found)
 		require.NoError(t, err)
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)

@@ -39,8 +39,9 @@ type ActView struct {
 	To       watchbill.PersonID
 	Heading  string
 	Fields   []ActField
-	Said     string // what was done
-	Problem  string // why nothing was done
+	Said     string             // what was done
+	As       watchbill.PersonID // who is signed in and may act without a code
+	Problem  string             // why nothing was done
 	Hint     string
 }
 
@@ -108,15 +109,15 @@ var actPage string
 //go:embed act.css
 var actStyle string
 
-// actTemplate is the page, and actPolicy what a browser may load for it: the style
-// that stands in it, and nothing else. There is no script, and none would run.
-func actTemplate() (*template.Template, string) {
-	sum := sha256.Sum256([]byte(actStyle))
+// htmlPage is a page, and what a browser may load for it: the style that stands in
+// it, and nothing else. There is no script, and none would run.
+func htmlPage(name, page, style string) (*template.Template, string) {
+	sum := sha256.Sum256([]byte(style))
 	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-	t := template.Must(template.New("act").Funcs(template.FuncMap{
-		"style": func() template.CSS { return template.CSS(actStyle) }, //nolint:gosec // it is our own
-	}).Parse(actPage))
+	t := template.Must(template.New(name).Funcs(template.FuncMap{
+		"style": func() template.CSS { return template.CSS(style) }, //nolint:gosec // it is our own
+	}).Parse(page))
 	return t, policy
 }
 
@@ -134,7 +135,7 @@ func (s *Server) render(w http.ResponseWriter, c call, v ActView, err error) err
 			retryAfter(w, err)
 		}
 	}
-	t, policy := actTemplate()
+	t, policy := htmlPage("act", actPage, actStyle)
 	var b bytes.Buffer
 	if err := t.Execute(&b, v); err != nil {
 		return err
@@ -163,6 +164,9 @@ func (s *Server) showPage(w http.ResponseWriter, c call) error {
 	if err == nil {
 		v, err = s.o.Pages.PageAct(c.Context(), page, token, c.Method == http.MethodGet)
 	}
+	if s.cookie(c.Request, sessionCookie) != "" && s.admit(&c, Need{Activity: watchbill.ActivityRaiseAlerts}) == nil {
+		v.As = c.id.Person.ID
+	}
 	return s.render(w, c, v, err)
 }
 
@@ -187,7 +191,7 @@ func (s *Server) actOn(w http.ResponseWriter, c call, page int64, token string) 
 	if err := checkText("note", a.Note); err != nil {
 		return ActView{}, err
 	}
-	if c.Header.Get("Authorization") != "" && s.admit(&c, Need{Activity: watchbill.ActivityRaiseAlerts}) == nil {
+	if (c.Header.Get("Authorization") != "" || s.cookie(c.Request, sessionCookie) != "") && s.admit(&c, Need{Activity: watchbill.ActivityRaiseAlerts}) == nil {
 		a.As = c.actor() // whoever may not act by who they are may still have the code
 	}
 	return s.o.Pages.ActFromPage(c.Context(), page, token, a)

@@ -17,6 +17,15 @@ type AuditLog interface {
 	EraseAudit(ctx context.Context, who Actor, person watchbill.PersonID, reason string) (erased int, err error)
 	// Refused records that somebody may not do what they asked for.
 	Refused(ctx context.Context, r Refusal)
+	// SignInRefused records that somebody was not let in.
+	SignInRefused(ctx context.Context, r SignInRefusal)
+}
+
+// SignInRefusal is a sign-in that failed.
+type SignInRefusal struct {
+	Account watchbill.PersonID // as it was typed; empty at the identity provider
+	Address string
+	Why     string
 }
 
 // Refusal is a request that was denied to somebody who is known.

@@ -24,6 +24,12 @@ func (w *world) EraseAudit(_ context.Context, who web.Actor, person watchbill.Pe
 	return 3, w.act("erase %s %s %s", who.Person, person, reason)
 }
 
+func (w *world) SignInRefused(_ context.Context, r web.SignInRefusal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = append(w.failed, r)
+}
+
 func (w *world) Refused(_ context.Context, r web.Refusal) { w.refused = append(w.refused, r) }
 
 func TestAuditLog(t *testing.T) {

@@ -20,6 +20,7 @@ type Client struct {
 	URL   string // "http://127.0.0.1:9095"
 	Token string
 	HTTP  *http.Client
+	Warn  func(string) // told when the token ends soon; nil: nobody
 }
 
 // Incidents lists incidents, newest first.
@@ -94,6 +95,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		}
 	}
 	defer resp.Body.Close()
+	if end := resp.Header.Get(tokenEnds); end != "" && c.Warn != nil {
+		c.Warn("your token ends at " + end + "; whoever runs the daemon makes another with: watchbill token create")
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return watchbill.Errorf(watchbill.CodeUnavailable, "try again", "the answer of %s broke off: %v", c.URL, err)

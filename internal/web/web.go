@@ -1,14 +1,15 @@
 // Package web is the daemon's HTTP side: health, metrics, the intake of alerts,
-// silences, and the API by which people act on incidents. It also holds the Go
-// client of that API, [Client].
+// silences, the API by which people act on incidents, and the pages by which they
+// sign in. It also holds the Go client of that API, [Client].
 //
 // # Who may call
 //
 // Every route is a line of one table ([Server.Routes]) with what it needs.
-// Health is open; everything else needs a token, as "Authorization: Bearer …" or
-// as the password of HTTP Basic, which is how amtool, Prometheus and a browser
-// send it. A machine's token may do what its scopes say. A person's token may do
-// what the responsibility matrix allows that person ([watchbill.Matrix.May]).
+// Health is open, and so are the pages to sign in; everything else needs a token,
+// as "Authorization: Bearer …" or as the password of HTTP Basic, which is how
+// amtool and Prometheus send it, or the cookie of a session that began at /login.
+// A machine's token may do what its scopes say. A person, by token or session, may
+// do what the responsibility matrix allows ([watchbill.Matrix.May]).
 //
 // # Requests and answers
 //
@@ -81,6 +82,9 @@ type Approvals interface {
 type Options struct {
 	Authenticate func(ctx context.Context, now time.Time, header string) (auth.Identity, error)
 	Matrix       func() watchbill.Matrix
+	Tokens       Tokens
+	SignIn       *auth.SignIn
+	External     func() string // external_url
 	Receive      func(ctx context.Context, source string, alerts []watchbill.Alert) error
 	Incidents    Incidents
 	Acts         Acts
@@ -137,7 +141,9 @@ type call struct {
 // actor is the person behind the call.
 func (c call) actor() Actor {
 	via := "api"
-	if c.Header.Get("X-Watchbill-Via") == "cli" {
+	if c.id.SessionID != "" {
+		via = "console"
+	} else if c.Header.Get("X-Watchbill-Via") == "cli" {
 		via = "cli"
 	}
 	return Actor{Person: c.id.Person.ID, Via: via}
@@ -209,6 +215,9 @@ func (s *Server) Routes() []Route {
 		s.actionRoutes(read, raise.person()),
 		s.auditRoutes(),
 		s.changeRoutes(read),
+		s.tokenRoutes(),
+		s.sessionRoutes(),
+		s.signRoutes(),
 	)
 }
 
@@ -237,14 +246,23 @@ func (s *Server) serve(r Route) http.HandlerFunc {
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		c := call{Request: req}
 		err := s.admit(&c, r.Need)
+		if end := c.id.ExpiresAt; auth.ExpiresSoon(time.Now(), end) {
+			h.Set(tokenEnds, end.UTC().Format(time.RFC3339))
+		}
 		if err == nil {
 			req.Body = http.MaxBytesReader(w, req.Body, maxBody)
 			err = r.handle(w, c)
 		}
-		if err != nil {
-			s.fail(w, c, err)
+		if err == nil || unauthenticated(err) && s.toLogin(w, c) {
+			return
 		}
+		s.fail(w, c, err)
 	}
+}
+
+func unauthenticated(err error) bool {
+	e, ok := errors.AsType[*watchbill.Error](err)
+	return ok && e.Code == watchbill.CodeUnauthenticated
 }
 
 // admit checks what a route needs of its caller.
@@ -252,7 +270,10 @@ func (s *Server) admit(c *call, need Need) error {
 	if need.Open {
 		return nil
 	}
-	id, err := s.o.Authenticate(c.Context(), time.Now(), c.Header.Get("Authorization"))
+	id, signedIn, err := s.bySession(c)
+	if err == nil && !signedIn {
+		id, err = s.o.Authenticate(c.Context(), time.Now(), c.Header.Get("Authorization"))
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,4 @@
+package web
+
+// NextPage is nextPage, for its fuzz test.
+func NextPage(next string) string { return nextPage(next) }
