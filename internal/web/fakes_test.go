@@ -54,3 +54,18 @@ func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.Ale
 	w.labels = labels
 	return nil, w.fail
 }
+
+func (w *world) HandoverPack(_ context.Context, role watchbill.RoleID) (watchbill.HandoverPack, error) {
+	return watchbill.HandoverPack{Role: role}, w.failing()
+}
+
+func (w *world) AcceptHandover(_ context.Context, who web.Actor, r web.AcceptRequest) (watchbill.Handover, error) {
+	return watchbill.Handover{ID: 1, Role: r.Role, By: who.Person, Note: r.Note}, w.act("handover of %s to %s: %s", r.Role, who.Person, r.Note)
+}
+
+func (w *world) ListHandovers(_ context.Context, role watchbill.RoleID, limit int) ([]watchbill.Handover, error) {
+	if limit == 1 {
+		return nil, w.failing()
+	}
+	return []watchbill.Handover{{ID: 1, Role: role}}, w.failing()
+}

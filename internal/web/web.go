@@ -103,6 +103,7 @@ type Options struct {
 	Why          Why
 	Oncall       Oncall
 	DutyChanges  DutyChanges
+	Handovers    Handovers
 	Explain      func(ctx context.Context, q ExplainRequest) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context, who Actor) error
@@ -201,6 +202,7 @@ func (s *Server) Routes() []Route {
 		s.contactRoutes(),
 		s.moveRoutes(raise.person()),
 		s.drillRoutes(read, raise.person()),
+		s.handoverRoutes(read, raise.person()),
 		s.auditRoutes(),
 	)
 }

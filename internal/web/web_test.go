@@ -279,6 +279,7 @@ func setUp(t testing.TB) *world {
 		Explain:      w.explain,
 		Oncall:       w,
 		DutyChanges:  w,
+		Handovers:    w,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
 		Reload:       func(context.Context, web.Actor) error { return w.act("reload") },
 		Ready:        func(context.Context) error { return w.failing() },
