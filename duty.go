@@ -28,36 +28,36 @@ type Leave struct {
 	Line     string
 }
 
-// ChangeKind says what a change of the duty is. The strings are stored and
+// DutyChangeKind says what a change of the duty is. The strings are stored and
 // exported.
-type ChangeKind string
+type DutyChangeKind string
 
 // The kinds of change. An override puts a person on duty for a role, whoever has
 // the turn. A cover has a person stand in for another one. A swap is two covers,
 // made together. A leave says that a person is away.
 const (
-	ChangeOverride ChangeKind = "override"
-	ChangeCover    ChangeKind = "cover"
-	ChangeSwap     ChangeKind = "swap"
-	ChangeLeave    ChangeKind = "leave"
+	DutyOverride DutyChangeKind = "override"
+	DutyCover    DutyChangeKind = "cover"
+	DutySwap     DutyChangeKind = "swap"
+	DutyLeave    DutyChangeKind = "leave"
 )
 
 // DutyChange is a change of the rosters that somebody made while the daemon runs.
 // Of changes that contradict each other the one that was made last counts.
 type DutyChange struct {
-	ID       int64      `json:"id"`
-	Kind     ChangeKind `json:"kind"`
-	Role     RoleID     `json:"role,omitempty"`     // of an override and a swap; empty: all roles
-	Location string     `json:"location,omitempty"` // of an override: the roster of this location; empty: all
-	Person   PersonID   `json:"person,omitempty"`   // who takes the duty; nobody for a leave
-	Instead  PersonID   `json:"instead,omitempty"`  // of whom; nobody in particular for an override
-	From     time.Time  `json:"from"`
-	To       time.Time  `json:"to"` // the first instant after it
-	Reason   string     `json:"reason"`
-	Author   PersonID   `json:"author"`
-	Via      string     `json:"via,omitempty"`
-	MadeAt   time.Time  `json:"made_at"`
-	Swap     int64      `json:"swap,omitempty"` // the other half
+	ID       int64          `json:"id"`
+	Kind     DutyChangeKind `json:"kind"`
+	Role     RoleID         `json:"role,omitempty"`     // of an override and a swap; empty: all roles
+	Location string         `json:"location,omitempty"` // of an override: the roster of this location; empty: all
+	Person   PersonID       `json:"person,omitempty"`   // who takes the duty; nobody for a leave
+	Instead  PersonID       `json:"instead,omitempty"`  // of whom; nobody in particular for an override
+	From     time.Time      `json:"from"`
+	To       time.Time      `json:"to"` // the first instant after it
+	Reason   string         `json:"reason"`
+	Author   PersonID       `json:"author"`
+	Via      string         `json:"via,omitempty"`
+	MadeAt   time.Time      `json:"made_at"`
+	Swap     int64          `json:"swap,omitempty"` // the other half
 	// Ends is the change that this one ends: it has nothing else to say than who did
 	// so, when and why.
 	Ends int64 `json:"ends,omitempty"`
@@ -70,11 +70,11 @@ func (c DutyChange) In(at time.Time) bool { return !at.Before(c.From) && at.Befo
 func (c DutyChange) String() string {
 	until := c.To.UTC().Format("Mon 2 Jan 15:04 UTC")
 	switch c.Kind {
-	case ChangeOverride:
+	case DutyOverride:
 		return fmt.Sprintf("override %d by %s until %s: %s", c.ID, c.Author, until, c.Reason)
-	case ChangeCover, ChangeSwap:
+	case DutyCover, DutySwap:
 		return fmt.Sprintf("%s %d by %s, in the place of %s until %s: %s", c.Kind, c.ID, c.Author, c.Instead, until, c.Reason)
-	case ChangeLeave:
+	case DutyLeave:
 	}
 	return fmt.Sprintf("leave %d of %s by %s until %s: %s", c.ID, c.Instead, c.Author, until, c.Reason)
 }
@@ -83,15 +83,15 @@ func (c DutyChange) String() string {
 func (c DutyChange) Validate(now time.Time) error {
 	bad := func(hint, format string, args ...any) error { return Invalidf(hint, format, args...) }
 	switch c.Kind {
-	case ChangeOverride:
+	case DutyOverride:
 		if c.Role == "" || c.Person == "" {
 			return bad("name a role and a person", "an override is for a role, and puts a person on duty")
 		}
-	case ChangeCover, ChangeSwap:
+	case DutyCover, DutySwap:
 		if c.Person == "" || c.Instead == "" || c.Person == c.Instead {
 			return bad("name two people", "a %s has one person stand in for another", c.Kind)
 		}
-	case ChangeLeave:
+	case DutyLeave:
 		if c.Instead == "" || c.Person != "" {
 			return bad("name one person, who is away, as instead", "a leave is of one person")
 		}

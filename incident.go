@@ -95,6 +95,7 @@ const (
 	EventReopened     EventKind = "reopened"
 	EventClosed       EventKind = "closed"
 	EventQueued       EventKind = "queued"
+	EventChange       EventKind = "change"
 	EventEscalated    EventKind = "escalated"
 	EventHandedOver   EventKind = "handed_over"
 	EventRerouted     EventKind = "rerouted"

@@ -83,6 +83,8 @@ type Matrix struct {
 	// Overrides replace rows for some services and environments. For each row the
 	// first that is about the place and has the row counts.
 	Overrides []Override
+	// NotProduction are the environments in which a change touches no production.
+	NotProduction []string
 }
 
 // Override is a part of the matrix that differs for some services, in some
@@ -238,35 +240,49 @@ type Place struct {
 
 // Permission is the answer of [Matrix.May], with the reason a person can read.
 type Permission struct {
-	OK     bool
-	Reason string
+	OK        bool
+	OnRequest bool   // not OK, but it would be after a recorded request of a responsible role
+	Role      RoleID // the one that gives it, or would
+	Reason    string
 }
 
-// May says whether a person may do what an activity stands for. A person may
-// when one of their roles is marked yes or first in the activity's row. The
-// manager may do everything but touch production: production changes need a
-// marked role, and a developer may never do one. An on-request mark is not
-// enough here: it needs a recorded request, which change control checks. The
-// place is part of the question because overrides change rows per service and
-// environment.
-func (m Matrix) May(p Person, a ActivityID, at Place) Permission {
+// Production reports whether an environment is production: every one is that was
+// not named as something else, the unnamed one too.
+func (m Matrix) Production(environment string) bool {
+	return !slices.Contains(m.NotProduction, environment)
+}
+
+// May says whether a person may do at an instant what an activity stands for, at a
+// place. A person may when one of their roles is marked yes or first in the
+// activity's row; a role that somebody holds only for some services, until a date,
+// counts there and until then. The manager may do everything but touch production:
+// production changes need a marked role, and a developer may never do one. An
+// on-request mark is not enough here: it needs a recorded request, which change
+// control checks. The place is part of the question because overrides change rows
+// per service and environment.
+func (m Matrix) May(p Person, a ActivityID, at Place, now time.Time) Permission {
 	if len(m.Overrides) > 0 {
 		m = m.At(at)
 	}
-	touches := a == ActivityChangeProduction || a == ActivityDeployPlatform
+	touches := (a == ActivityChangeProduction || a == ActivityDeployPlatform) && m.Production(at.Environment)
 	if touches && p.Developer {
-		return Permission{false, fmt.Sprintf("%s is marked developer: no developer acts on production", p.ID)}
+		return Permission{Reason: fmt.Sprintf("%s is marked developer: no developer acts on production", p.ID)}
 	}
-	for _, r := range p.Roles {
+	roles := p.RolesAt(at, now)
+	var asked RoleID
+	for _, r := range roles {
 		if m.Mark(a, r) >= Responsible {
-			return Permission{true, fmt.Sprintf("%s holds %s, marked %s for %s", p.ID, r, m.Mark(a, r), a)}
+			return Permission{OK: true, Role: r, Reason: fmt.Sprintf("%s holds %s, marked %s for %s", p.ID, r, m.Mark(a, r), a)}
+		}
+		if m.Mark(a, r) == OnRequest && asked == "" {
+			asked = r
 		}
 	}
-	if !touches && slices.Contains(p.Roles, m.Manager) {
-		return Permission{true, fmt.Sprintf("%s holds %s, who answers for every activity", p.ID, m.Manager)}
+	if !touches && slices.Contains(roles, m.Manager) {
+		return Permission{OK: true, Role: m.Manager, Reason: fmt.Sprintf("%s holds %s, who answers for every activity", p.ID, m.Manager)}
 	}
-	return Permission{false, fmt.Sprintf("%s is for %s; %s holds %s",
-		a, JoinRoles(m.Responsible(a), "nobody"), p.ID, JoinRoles(p.Roles, "no role"))}
+	return Permission{OnRequest: asked != "", Role: asked, Reason: fmt.Sprintf("%s is for %s; %s holds %s",
+		a, JoinRoles(m.Responsible(a), "nobody"), p.ID, JoinRoles(roles, "no role"))}
 }
 
 // JoinRoles lists roles in a sentence; none stands for no role.
@@ -296,6 +312,44 @@ type Person struct {
 	Deputy    PersonID
 	Leave     []Leave // when they are away; their deputy stands in
 	Developer bool
+	// SameAs names the person of whom this is another account. Both count as one
+	// wherever two people are needed.
+	SameAs PersonID
+	// Grants are roles of somebody from outside, such as a supplier: they allow to
+	// act and page nobody.
+	Grants []Grant
+}
+
+// Grant is a role for some services until an instant.
+type Grant struct {
+	Role     RoleID
+	Services []string
+	Until    time.Time // zero: without end
+}
+
+// Covers reports whether the grant counts at a place and an instant. A place whose
+// service is not known is covered by none.
+func (g Grant) Covers(at Place, now time.Time) bool {
+	return slices.Contains(g.Services, at.Service) && (g.Until.IsZero() || now.Before(g.Until))
+}
+
+// RolesAt returns the roles that the person has at a place and an instant.
+func (p Person) RolesAt(at Place, now time.Time) []RoleID {
+	roles := slices.Clip(p.Roles)
+	for _, g := range p.Grants {
+		if g.Covers(at, now) && !slices.Contains(roles, g.Role) {
+			roles = append(roles, g.Role)
+		}
+	}
+	return roles
+}
+
+// Identity names the human behind the account.
+func (p Person) Identity() PersonID {
+	if p.SameAs != "" {
+		return p.SameAs
+	}
+	return p.ID
 }
 
 // Holds reports whether the person has a role.

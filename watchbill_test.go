@@ -168,7 +168,7 @@ func TestMay(t *testing.T) {
 		{person("guest", false), "unknown", false, "unknown is for nobody"},
 	}
 	for _, c := range cases {
-		got := m.May(c.who, c.what, watchbill.Place{})
+		got := m.May(c.who, c.what, watchbill.Place{}, time.Time{})
 		require.Equal(t, c.ok, got.OK, "%s %s", c.who.ID, c.what)
 		require.Contains(t, got.Reason, c.reason)
 	}

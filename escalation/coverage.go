@@ -145,12 +145,12 @@ func (s *sweep) at(at time.Time, do func()) {
 // look decides what is missing from an instant on.
 func (s *sweep) look(at time.Time) {
 	if s.manager.dirty { // they stand behind everybody
-		s.seat(s.manager)
+		s.seat(s.manager, at)
 		s.allRoles = true
 	}
 	for _, st := range s.order {
 		if st.dirty {
-			s.seat(st)
+			s.seat(st, at)
 		}
 	}
 	for _, st := range s.order {
@@ -164,10 +164,11 @@ func (s *sweep) look(at time.Time) {
 }
 
 // seat says who is on duty for a role now.
-func (s *sweep) seat(st *roleState) {
+func (s *sweep) seat(st *roleState, at time.Time) {
 	for _, id := range st.onDuty {
-		if s.hands[id]--; s.hands[id] == 0 {
-			delete(s.hands, id)
+		hand := s.p.people[id].Identity()
+		if s.hands[hand]--; s.hands[hand] == 0 {
+			delete(s.hands, hand)
 		}
 	}
 	st.onDuty = st.onDuty[:0]
@@ -177,8 +178,8 @@ func (s *sweep) seat(st *roleState) {
 	}
 	add := func(id watchbill.PersonID) {
 		person := s.p.people[id]
-		if s.q.Reachable(person) && s.p.cfg.Matrix.May(person, watchbill.ActivityChangeProduction, watchbill.Place{}).OK {
-			s.hands[id]++
+		if s.q.Reachable(person) && s.p.cfg.Matrix.May(person, watchbill.ActivityChangeProduction, watchbill.Place{}, at).OK {
+			s.hands[person.Identity()]++ // two accounts of one person are one pair of eyes
 			st.onDuty = append(st.onDuty, id)
 		}
 	}

@@ -272,7 +272,7 @@ func layered(t require.TestingT, change func(*escalation.Config)) *escalation.Pl
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	noon := instant(t, "2026-01-06T12:00:00Z")
-	change := func(id int64, kind watchbill.ChangeKind, person, instead watchbill.PersonID) watchbill.DutyChange {
+	change := func(id int64, kind watchbill.DutyChangeKind, person, instead watchbill.PersonID) watchbill.DutyChange {
 		return watchbill.DutyChange{
 			ID: id, Kind: kind, Role: support, Person: person, Instead: instead, From: noon.Add(-time.Hour), To: noon.Add(time.Hour), Author: "frank", Reason: "ill",
 		}
@@ -290,15 +290,15 @@ func TestReasons(t *testing.T) {
 	}{
 		"a layer":     {nil, nil, noon, "ana", "weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4)"},
 		"at night":    {nil, nil, instant(t, "2026-01-06T21:00:00Z"), "ben", "daily rotation of support, layer night, since Tue 6 Jan 22:00 CET (w.yaml:3)"},
-		"an override": {nil, []watchbill.DutyChange{change(1, watchbill.ChangeOverride, "ugo", "")}, noon, "ugo", "override 1 by frank until Tue 6 Jan 13:00 UTC: ill"},
+		"an override": {nil, []watchbill.DutyChange{change(1, watchbill.DutyOverride, "ugo", "")}, noon, "ugo", "override 1 by frank until Tue 6 Jan 13:00 UTC: ill"},
 		"the last override": {
 			nil,
-			[]watchbill.DutyChange{change(2, watchbill.ChangeOverride, "ben", ""), change(1, watchbill.ChangeOverride, "ugo", "")},
+			[]watchbill.DutyChange{change(2, watchbill.DutyOverride, "ben", ""), change(1, watchbill.DutyOverride, "ugo", "")},
 			noon, "ben", "override 2 by frank until Tue 6 Jan 13:00 UTC: ill",
 		},
 		"a cover": {
 			nil,
-			[]watchbill.DutyChange{change(1, watchbill.ChangeCover, "ugo", "ana")},
+			[]watchbill.DutyChange{change(1, watchbill.DutyCover, "ugo", "ana")},
 			noon, "ugo",
 			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ugo stands in: cover 1 by frank, in the place of ana until Tue 6 Jan 13:00 UTC: ill",
 		},
@@ -308,20 +308,20 @@ func TestReasons(t *testing.T) {
 		},
 		"a deputy who is covered": {
 			away,
-			[]watchbill.DutyChange{change(1, watchbill.ChangeCover, "ugo", "eve")},
+			[]watchbill.DutyChange{change(1, watchbill.DutyCover, "ugo", "eve")},
 			noon, "ugo",
 			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ana is away until Tue 6 Jan 13:00 UTC (skiing, w.yaml:1), and eve is their deputy; " +
 				"ugo stands in: cover 1 by frank, in the place of eve until Tue 6 Jan 13:00 UTC: ill",
 		},
 		"the next in the turn": {
 			nil,
-			[]watchbill.DutyChange{change(1, watchbill.ChangeLeave, "", "ana")},
+			[]watchbill.DutyChange{change(1, watchbill.DutyLeave, "", "ana")},
 			noon, "ben",
 			"weekly rotation of support, layer day, since Mon 5 Jan 09:00 CET (w.yaml:4); ana is not free",
 		},
 		"nobody": {
 			nil,
-			[]watchbill.DutyChange{change(1, watchbill.ChangeLeave, "", "ana"), change(2, watchbill.ChangeLeave, "", "ben")},
+			[]watchbill.DutyChange{change(1, watchbill.DutyLeave, "", "ana"), change(2, watchbill.DutyLeave, "", "ben")},
 			noon, "frank",
 			"nobody of support is on duty, so the manager answers: the only one who holds manager",
 		},
@@ -355,7 +355,7 @@ func TestSecondAndTrainee(t *testing.T) {
 	require.Equal(t, []string{"dmitri", "ugo"}, ids(p.Targets(path.Steps[1], instant(t, "2026-01-07T12:00:00Z"))))
 	require.Equal(t, "ana", string(p.OnDuty(support, noon)[0].Person))
 	require.Equal(t, []string{"ana", "tina copy"}, ids(p.Targets(watchbill.PathStep{Roles: []watchbill.RoleID{support}}, noon)))
-	gone := p.With([]watchbill.DutyChange{{ID: 1, Kind: watchbill.ChangeOverride, Role: support, Person: "tina", From: noon, To: noon.Add(time.Hour)}})
+	gone := p.With([]watchbill.DutyChange{{ID: 1, Kind: watchbill.DutyOverride, Role: support, Person: "tina", From: noon, To: noon.Add(time.Hour)}})
 	require.Equal(t, []string{"tina"}, ids(gone.Targets(path.Steps[0], noon)), "who is on duty gets no copy")
 }
 

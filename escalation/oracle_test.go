@@ -92,14 +92,14 @@ func (o *oracle) away(id watchbill.PersonID, at time.Time) bool {
 		}
 	}
 	return o.latest(func(c watchbill.DutyChange) bool {
-		return c.Kind == watchbill.ChangeLeave && c.Instead == id && c.In(at)
+		return c.Kind == watchbill.DutyLeave && c.Instead == id && c.In(at)
 	}).ID > 0
 }
 
 func (o *oracle) there(id watchbill.PersonID, role watchbill.RoleID, at time.Time, met ...watchbill.PersonID) (watchbill.PersonID, bool) {
 	met = append(met, id)
 	cover := o.latest(func(c watchbill.DutyChange) bool {
-		return (c.Kind == watchbill.ChangeCover || c.Kind == watchbill.ChangeSwap) && c.Instead == id && (c.Role == "" || c.Role == role) &&
+		return (c.Kind == watchbill.DutyCover || c.Kind == watchbill.DutySwap) && c.Instead == id && (c.Role == "" || c.Role == role) &&
 			c.In(at) && o.person(c.Person) != nil && !slices.Contains(met, c.Person)
 	})
 	if cover.ID > 0 {
@@ -121,7 +121,7 @@ func (o *oracle) holder(r escalation.Roster, seat escalation.Seat, m int, taken 
 	if seat == escalation.Primary {
 		var all []watchbill.DutyChange
 		for _, c := range o.changes {
-			if c.Kind == watchbill.ChangeOverride && c.Role == r.Role && (c.Location == "" || c.Location == r.Location) && c.In(at) && o.person(c.Person) != nil {
+			if c.Kind == watchbill.DutyOverride && c.Role == r.Role && (c.Location == "" || c.Location == r.Location) && c.In(at) && o.person(c.Person) != nil {
 				all = append(all, c)
 			}
 		}
@@ -278,14 +278,14 @@ func organisation(t *rapid.T, from time.Time) (escalation.Config, []watchbill.Du
 	var changes []watchbill.DutyChange
 	for i := range rapid.IntRange(0, 5).Draw(t, "changes") {
 		c := watchbill.DutyChange{
-			ID: int64(i + 1), Kind: rapid.SampledFrom([]watchbill.ChangeKind{watchbill.ChangeOverride, watchbill.ChangeCover, watchbill.ChangeSwap, watchbill.ChangeLeave}).Draw(t, "kind"),
+			ID: int64(i + 1), Kind: rapid.SampledFrom([]watchbill.DutyChangeKind{watchbill.DutyOverride, watchbill.DutyCover, watchbill.DutySwap, watchbill.DutyLeave}).Draw(t, "kind"),
 			Role: rapid.SampledFrom([]watchbill.RoleID{support, infra}).Draw(t, "role"), Person: drawID("person"), Instead: drawID("instead"),
 			From: near("change"), Author: "boss", Reason: "because",
 		}
-		if c.Kind == watchbill.ChangeOverride && rapid.Bool().Draw(t, "for a location") {
+		if c.Kind == watchbill.DutyOverride && rapid.Bool().Draw(t, "for a location") {
 			c.Location = "Madrid"
 		}
-		if c.Kind == watchbill.ChangeCover && rapid.Bool().Draw(t, "for all roles") {
+		if c.Kind == watchbill.DutyCover && rapid.Bool().Draw(t, "for all roles") {
 			c.Role = ""
 		}
 		if rapid.IntRange(0, 9).Draw(t, "gone") == 0 {

@@ -56,11 +56,11 @@ func (p *Planner) With(changes []watchbill.DutyChange) *Planner {
 	for i := range changes {
 		c := &changes[i]
 		switch c.Kind {
-		case watchbill.ChangeOverride:
+		case watchbill.DutyOverride:
 			q.overrides[c.Role] = append(q.overrides[c.Role], c)
-		case watchbill.ChangeCover, watchbill.ChangeSwap:
+		case watchbill.DutyCover, watchbill.DutySwap:
 			q.covers[c.Instead] = append(q.covers[c.Instead], c)
-		case watchbill.ChangeLeave:
+		case watchbill.DutyLeave:
 			q.leaves[c.Instead] = append(q.leaves[c.Instead], &watchbill.Leave{From: c.From, To: c.To, Reason: c.Reason, Line: fmt.Sprintf("oncall change %d", c.ID)})
 		}
 	}

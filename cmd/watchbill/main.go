@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -43,13 +44,14 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, os.Getenv)) }
 type process struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	transport      http.RoundTripper // to the daemon; nil is the network
 }
 
 func run(args []string, stdout, stderr io.Writer, getenv func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	root := newRoot(process{stdout, stderr, getenv})
+	root := newRoot(process{stdout: stdout, stderr: stderr, getenv: getenv})
 	root.SetArgs(withUpdate(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -277,8 +277,8 @@ func (p *period) change() (d watchbill.DutyChange, err error) {
 	return d, nil
 }
 
-// change sends a change and prints what became of it.
-func (a *app) change(c *cobra.Command, q web.DutyRequest) error {
+// changeDuty sends a change of the duty and prints what became of it.
+func (a *app) changeDuty(c *cobra.Command, q web.DutyRequest) error {
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -314,8 +314,8 @@ func (a *app) oncallOverride() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d.Kind, d.Role, d.Person, d.Location = watchbill.ChangeOverride, watchbill.RoleID(words[0]), watchbill.PersonID(words[1]), location
-			return a.change(c, web.DutyRequest{DutyChange: d})
+			d.Kind, d.Role, d.Person, d.Location = watchbill.DutyOverride, watchbill.RoleID(words[0]), watchbill.PersonID(words[1]), location
+			return a.changeDuty(c, web.DutyRequest{DutyChange: d})
 		},
 	}
 	p.flags(c)
@@ -335,8 +335,8 @@ func (a *app) oncallCover() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d.Kind, d.Role, d.Instead, d.Person = watchbill.ChangeCover, watchbill.RoleID(role), watchbill.PersonID(words[0]), watchbill.PersonID(words[1])
-			return a.change(c, web.DutyRequest{DutyChange: d})
+			d.Kind, d.Role, d.Instead, d.Person = watchbill.DutyCover, watchbill.RoleID(role), watchbill.PersonID(words[0]), watchbill.PersonID(words[1])
+			return a.changeDuty(c, web.DutyRequest{DutyChange: d})
 		},
 	}
 	p.flags(c)
@@ -352,14 +352,14 @@ func (a *app) oncallSwap() *cobra.Command {
 			"may do so, and the manager. Ending one half ends both.",
 		Example: "  watchbill oncall swap support 2026-12-01T12:00:00Z 2026-12-08T12:00:00Z --reason \"holidays\"",
 		RunE: func(c *cobra.Command, words []string) (err error) {
-			q := web.DutyRequest{DutyChange: watchbill.DutyChange{Kind: watchbill.ChangeSwap, Role: watchbill.RoleID(words[0]), Reason: reason}}
+			q := web.DutyRequest{DutyChange: watchbill.DutyChange{Kind: watchbill.DutySwap, Role: watchbill.RoleID(words[0]), Reason: reason}}
 			if q.First, err = instantOf("first", words[1]); err != nil {
 				return err
 			}
 			if q.Second, err = instantOf("second", words[2]); err != nil {
 				return err
 			}
-			return a.change(c, q)
+			return a.changeDuty(c, q)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; required")
@@ -378,8 +378,8 @@ func (a *app) oncallLeave() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d.Kind, d.Instead = watchbill.ChangeLeave, watchbill.PersonID(words[0])
-			return a.change(c, web.DutyRequest{DutyChange: d})
+			d.Kind, d.Instead = watchbill.DutyLeave, watchbill.PersonID(words[0])
+			return a.changeDuty(c, web.DutyRequest{DutyChange: d})
 		},
 	}
 	p.flags(c)

@@ -76,7 +76,7 @@ func newRoot(p process) *cobra.Command {
 	flags.VarP(&a.output, "output", "o", "how results are printed: simple, extended or json")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.serve(), a.demo(), a.initVerb(), a.importVerb(), a.check(), a.explain(), a.test(), a.replay(), a.play(), a.incident(), a.alert(), a.raise(), a.drill(), a.silence(), a.contact(), a.oncall(), a.handover(), a.coverage(), a.target(), a.gate(), a.signal(), a.heartbeat(), a.token(), a.audit(), a.alarm(), a.backup(), a.restore(), a.hold(), a.version())
+	root.AddCommand(a.serve(), a.demo(), a.initVerb(), a.importVerb(), a.check(), a.explain(), a.test(), a.replay(), a.play(), a.incident(), a.alert(), a.raise(), a.drill(), a.silence(), a.contact(), a.oncall(), a.handover(), a.coverage(), a.change(), a.report(), a.target(), a.gate(), a.signal(), a.heartbeat(), a.token(), a.audit(), a.alarm(), a.backup(), a.restore(), a.hold(), a.version())
 	return root
 }
 
@@ -115,7 +115,7 @@ func (a *app) client() (*web.Client, error) {
 	if err != nil {
 		return nil, watchbill.Errorf(watchbill.CodeUnauthenticated, "check --token-file", "cannot read your token: %v", err)
 	}
-	return &web.Client{URL: a.url, Token: strings.TrimSpace(string(b)), HTTP: &http.Client{Timeout: 30 * time.Second}}, nil
+	return &web.Client{URL: a.url, Token: strings.TrimSpace(string(b)), HTTP: &http.Client{Timeout: 30 * time.Second, Transport: a.transport}}, nil
 }
 
 // load reads the configuration that --config names.

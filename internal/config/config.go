@@ -19,6 +19,7 @@ import (
 	"watchbill/collector/heartbeat"
 	"watchbill/escalation"
 	"watchbill/incident"
+	"watchbill/incident/change"
 	"watchbill/intake"
 	"watchbill/internal/auth"
 	"watchbill/internal/notify"
@@ -65,6 +66,7 @@ type Config struct {
 	Escalation escalation.Config
 	Coverage   Coverage
 	Incident   incident.Config
+	Changes    change.Config
 	Runbooks   runbooks.Config
 	Notify     notify.Config
 	Auth       auth.Config
@@ -224,6 +226,7 @@ func (b *builder) build() {
 	b.mail()
 	b.foreignRules()
 	b.watch()
+	b.changes()
 	b.assemble()
 	b.orphans()
 }

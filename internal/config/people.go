@@ -90,6 +90,7 @@ func (b *builder) peopleSection() {
 			b.person(e)
 		}
 	}
+	b.sameAs()
 	if b.untrusted || b.guessing {
 		return
 	}
@@ -146,6 +147,7 @@ func (b *builder) person(e personEntry) {
 		}
 		p.Level[level.Key.v] = level.Value.v
 	}
+	p.SameAs, p.Grants = watchbill.PersonID(e.SameAs.v), b.grants(e)
 	p.Phone, p.Quiet = b.phone(e.Phone), b.quietHours(e.Quiet)
 	p.Contact = b.contacts(e)
 	p.Leave = b.leave(e)

@@ -39,6 +39,7 @@ type sections struct {
 	Coverage     coverageSection    `yaml:"coverage"`
 	Paths        []pathEntry        `yaml:"paths"`
 	Incidents    incidentsSection   `yaml:"incidents"`
+	Changes      changesSection     `yaml:"changes"`
 	Escalation   escalationSection  `yaml:"escalation"`
 	Reminders    remindersSection   `yaml:"reminders"`
 	Receivers    raw                `yaml:"receivers"`
@@ -145,6 +146,8 @@ type personEntry struct {
 	Deputy    text           `yaml:"deputy"`
 	Leave     []leaveEntry   `yaml:"leave"`
 	Developer toggle         `yaml:"developer"`
+	SameAs    text           `yaml:"same_as"`
+	Grants    []grantEntry   `yaml:"grants"`
 }
 
 type contactEntry struct {

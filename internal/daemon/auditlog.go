@@ -293,7 +293,7 @@ type AuditResult struct {
 	Broken    int                 `json:"broken"`  // things that are wrong
 }
 
-// verifyRecord checks the event chain of every incident, and the audit log.
+// verifyRecord checks the event chain of every incident and change, and the audit log.
 func verifyRecord(ctx context.Context, s *store.Store, q AuditCheck) (AuditResult, error) {
 	var a AuditResult
 	wrong := func(where string, err error) {
@@ -319,6 +319,11 @@ func verifyRecord(ctx context.Context, s *store.Store, q AuditCheck) (AuditResul
 		if _, err := tx.VerifyDutyLog(); err != nil {
 			wrong("log of the duty", err)
 		}
+		n, err := tx.VerifyChanges(func(id watchbill.ChangeID, err error) { wrong(id.String(), err) })
+		if err != nil {
+			return err
+		}
+		a.Events += n
 		v := &watchbill.AuditVerifier{Heads: q.Heads}
 		a.Entries, err = tx.VerifyAudit(v, func(err error) { wrong("audit log", err) })
 		a.Head = v.Head()

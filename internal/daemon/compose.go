@@ -9,6 +9,7 @@ import (
 	"watchbill"
 	"watchbill/escalation"
 	"watchbill/incident"
+	"watchbill/incident/change"
 	"watchbill/intake"
 	"watchbill/internal/config"
 	"watchbill/internal/notify"
@@ -28,6 +29,7 @@ type rooms struct {
 	externalURL string
 	router      *router.Router
 	life        *incident.Life
+	changes     *change.Control
 	planner     *escalation.Planner
 	runbooks    *runbooks.Library
 	notifier    *notify.Notifier

@@ -117,6 +117,7 @@ func build(cfg *config.Config, o Options) (*rooms, error) {
 	if r.planner, err = escalation.New(cfg.Escalation); err != nil {
 		return nil, fmt.Errorf("set up escalation: %w", err)
 	}
+	r.control(cfg.Changes)
 	if r.runbooks, _, err = runbooks.New(cfg.Runbooks); err != nil {
 		return nil, fmt.Errorf("read runbooks: %w", err)
 	}
@@ -159,6 +160,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
+	if err = d.keepRules(ctx, cfg, r); err != nil {
+		return nil, err
+	}
 	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
 	d.registry.MustRegister(newStoreStats(d.store))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
@@ -243,6 +247,8 @@ func (d *Daemon) web() *web.Server {
 		Alertmanager: board{d.flow, cmp.Or(d.o.Version, "unknown"), time.Now().UTC()},
 		AlertHistory: board{flow: d.flow},
 		Hold:         d.flow,
+		Changes:      d.flow,
+		Ledger:       d.flow,
 		AuditLog:     d.flow,
 		Services:     services{d},
 		Alarm:        d.watch.alarm,
@@ -390,9 +396,12 @@ func (d *Daemon) replace(ctx context.Context) (changes []string, err error) {
 			d.o.Logger.WarnContext(ctx, "a reload does not change this; it takes effect at the next start", "key", key)
 		}
 	}
+	if err := d.loosen(ctx, cfg); err != nil {
+		return nil, err
+	}
 	d.flow.installing.Lock()
 	defer d.flow.installing.Unlock()
-	own, err := d.flow.ownContacts(context.Background())
+	own, err := d.flow.ownContacts(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -191,7 +191,7 @@ func (x duty) ChangeDuty(ctx context.Context, who web.Actor, q web.DutyRequest) 
 	q.Author, q.Via, q.MadeAt, q.Ends, q.Swap, q.ID = who.Person, who.Via, now, 0, 0, 0
 	q.From, q.To = q.From.UTC().Truncate(time.Second), q.To.UTC().Truncate(time.Second)
 	asked := []watchbill.DutyChange{q.DutyChange}
-	if q.Kind == watchbill.ChangeSwap {
+	if q.Kind == watchbill.DutySwap {
 		var err error
 		if asked, err = r.swapped(q, now); err != nil {
 			return nil, err
@@ -252,7 +252,7 @@ func (x duty) EndDutyChange(ctx context.Context, who web.Actor, id int64, reason
 	}
 	err = x.d.flow.update(ctx, func(w *work) error {
 		for _, other := range all {
-			if other.ID != c.ID && (other.Kind != watchbill.ChangeSwap || other.Swap != c.ID && c.Swap != other.ID) {
+			if other.ID != c.ID && (other.Kind != watchbill.DutySwap || other.Swap != c.ID && c.Swap != other.ID) {
 				continue
 			}
 			end := watchbill.DutyChange{Kind: other.Kind, Ends: other.ID, Author: who.Person, Via: who.Via, Reason: reason, MadeAt: now, From: now, To: other.To}
@@ -327,7 +327,7 @@ func (r *rooms) mayChange(c watchbill.DutyChange, now time.Time) error {
 			return watchbill.Invalidf("name somebody of people: in the configuration", "there is no person %q", id)
 		}
 	}
-	if c.Kind == watchbill.ChangeOverride && !r.people[c.Person].Holds(c.Role) {
+	if c.Kind == watchbill.DutyOverride && !r.people[c.Person].Holds(c.Role) {
 		return watchbill.Invalidf(fmt.Sprintf("name somebody who holds %s, or add it to their roles", c.Role), "person: %s does not hold %s", c.Person, c.Role)
 	}
 	if l := r.planner.Away(c.Person, c.From); c.Person != "" && l != nil {

@@ -68,7 +68,7 @@ func TestWhoMayChangeTheDuty(t *testing.T) {
 	require.NoError(t, err)
 	now := time.Date(2027, 3, 9, 12, 0, 0, 0, time.UTC)
 	cover := func(author, person, instead watchbill.PersonID) watchbill.DutyChange {
-		return watchbill.DutyChange{Kind: watchbill.ChangeCover, Author: author, Person: person, Instead: instead, From: now, To: now.Add(time.Hour), Reason: "r"}
+		return watchbill.DutyChange{Kind: watchbill.DutyCover, Author: author, Person: person, Instead: instead, From: now, To: now.Add(time.Hour), Reason: "r"}
 	}
 	r := o.rooms()
 	require.NoError(t, r.mayChange(cover("frank", "ana", "ben"), now), "the manager")

@@ -143,7 +143,7 @@ func (r *rooms) mayAnswer(id watchbill.PersonID) error {
 	if !ok {
 		return watchbill.Errorf(watchbill.CodeDenied, "whoever is on duty takes it", "%s is not one of the people any more", id)
 	}
-	if may := r.matrix.May(p, watchbill.ActivityRaiseAlerts, watchbill.Place{}); !may.OK {
+	if may := r.matrix.May(p, watchbill.ActivityRaiseAlerts, watchbill.Place{}, time.Now()); !may.OK {
 		return watchbill.Errorf(watchbill.CodeDenied, "the matrix decides; see matrix: in the configuration", "%s", may.Reason)
 	}
 	return nil

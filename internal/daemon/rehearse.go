@@ -152,7 +152,7 @@ func (r *Rehearsal) may(id watchbill.PersonID, activity watchbill.ActivityID) (w
 	if !ok {
 		return web.Actor{}, watchbill.Errorf(watchbill.CodeNotFound, "name somebody of people:", "there is no person %q", id)
 	}
-	if p := rooms.matrix.May(person, activity, watchbill.Place{}); !p.OK {
+	if p := rooms.matrix.May(person, activity, watchbill.Place{}, time.Now()); !p.OK {
 		return web.Actor{}, watchbill.Errorf(watchbill.CodeDenied, "the matrix decides", "%s", p.Reason)
 	}
 	return web.Actor{Person: id, Via: "rehearsal"}, nil

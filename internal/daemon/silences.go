@@ -53,7 +53,7 @@ func (f *flow) ApproveSilence(ctx context.Context, who web.Actor, id string) (s 
 			return watchbill.Errorf(watchbill.CodeDenied, "ask somebody else", "%s made the silence: it takes a second person", who.Person)
 		}
 		if w.router.ForSecurity(s) {
-			if p := w.matrix.May(w.people[who.Person], watchbill.ActivitySecurity, watchbill.Place{}); !p.OK {
+			if p := w.matrix.May(w.people[who.Person], watchbill.ActivitySecurity, watchbill.Place{}, w.now); !p.OK {
 				return watchbill.Errorf(watchbill.CodeDenied, "ask whoever is responsible for security", "%s", p.Reason)
 			}
 		}

@@ -59,7 +59,7 @@ func (f *flow) runDue(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return retryStore, err
 		}
-		if len(due.timers)+len(due.alerts)+len(due.silences)+len(due.digests) == 0 {
+		if due.empty() {
 			longest := cmp.Or(f.idle, idle)
 			if due.next.IsZero() {
 				return longest, nil
@@ -110,6 +110,9 @@ func (f *flow) actOn(ctx context.Context, d due) error {
 	for _, m := range d.digests {
 		all.Go(func() error { return f.digest(ctx, m) })
 	}
+	for _, c := range d.changes {
+		all.Go(func() error { return f.update(ctx, func(w *work) error { return w.changeDue(c.ID) }) })
+	}
 	return all.Wait()
 }
 
@@ -121,8 +124,14 @@ type due struct {
 
 	silences []watchbill.Silence // that end soon
 	digests  []ended             // maintenance that is over
+	changes  []watchbill.Change
 
 	next time.Time
+}
+
+// empty reports whether nothing is due.
+func (d due) empty() bool {
+	return len(d.timers)+len(d.alerts)+len(d.silences)+len(d.digests)+len(d.changes) == 0
 }
 
 func (f *flow) readDue(ctx context.Context) (d due, err error) {
@@ -134,6 +143,9 @@ func (f *flow) readDue(ctx context.Context) (d due, err error) {
 		if d.alerts, err = tx.DueAlerts(now, batch); err != nil {
 			return err
 		}
+		if d.changes, err = tx.DueChanges(now, batch); err != nil {
+			return err
+		}
 		silences, err := tx.Silences(now)
 		if err != nil {
 			return err
@@ -141,7 +153,7 @@ func (f *flow) readDue(ctx context.Context) (d due, err error) {
 		var soon time.Time
 		d.silences, soon = f.rooms.Load().reminders(silences, now)
 		digests, over := f.digests.due(f.rooms.Load().router.Maintenance(), now)
-		if d.digests = digests; len(d.timers)+len(d.alerts)+len(d.silences)+len(d.digests) > 0 {
+		if d.digests = digests; !d.empty() {
 			return nil
 		}
 		if soon.IsZero() || !over.IsZero() && over.Before(soon) {
@@ -149,6 +161,13 @@ func (f *flow) readDue(ctx context.Context) (d due, err error) {
 		}
 		if d.next, err = tx.NextTimer(); err != nil {
 			return err
+		}
+		change, err := tx.NextChange()
+		if err != nil {
+			return err
+		}
+		if d.next.IsZero() || !change.IsZero() && change.Before(d.next) {
+			d.next = change
 		}
 		alert, err := tx.NextAlert()
 		if d.next.IsZero() || !alert.IsZero() && alert.Before(d.next) {

@@ -121,7 +121,7 @@ func eventText(inc daemon.RecordedIncident, e watchbill.Event) string {
 		if e.Actor != watchbill.ActorSelf {
 			return fmt.Sprintf("%s %s: %s", inc.ID, e.Actor, e.Text)
 		}
-	case watchbill.EventAlertEnded, watchbill.EventSeverity, watchbill.EventAckExpired, watchbill.EventReopened, watchbill.EventClosed, watchbill.EventQueued,
+	case watchbill.EventAlertEnded, watchbill.EventSeverity, watchbill.EventAckExpired, watchbill.EventReopened, watchbill.EventClosed, watchbill.EventQueued, watchbill.EventChange,
 		watchbill.EventPageDelivered, watchbill.EventPageOpened, watchbill.EventCodeLocked:
 	}
 	return fmt.Sprintf("%s %s", inc.ID, e.Text)

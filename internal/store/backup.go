@@ -135,9 +135,9 @@ func Verify(ctx context.Context, file string) (Copy, error) {
 // verify counts what there is and checks the record of it.
 func (c *Copy) verify(tx *Tx) error {
 	var broken error
-	report := func(id watchbill.IncidentID, err error) {
+	report := func(of fmt.Stringer, err error) {
 		if broken == nil {
-			broken = watchbill.Errorf(watchbill.CodeInvalid, "find out with `watchbill audit verify`, and use an older backup", "the record of %s does not verify: %v", id, err)
+			broken = watchbill.Errorf(watchbill.CodeInvalid, "find out with `watchbill audit verify`, and use an older backup", "the record of %s does not verify: %v", of, err)
 		}
 	}
 	err := tx.Chains(func(id watchbill.IncidentID, head string, events []watchbill.Event) error {
@@ -149,7 +149,12 @@ func (c *Copy) verify(tx *Tx) error {
 		return nil
 	})
 	if err == nil && c.Schema >= 2 { // the first schema knew no retention
-		err = tx.VerifyCheckpoints(report)
+		err = tx.VerifyCheckpoints(func(id watchbill.IncidentID, err error) { report(id, err) })
+	}
+	if err == nil && c.Schema >= 12 { // nor changes those before this one
+		var n int
+		n, err = tx.VerifyChanges(func(id watchbill.ChangeID, err error) { report(id, err) })
+		c.Events += n
 	}
 	return errors.Join(err, broken)
 }

@@ -126,6 +126,10 @@ func writeGolden(t *testing.T, version int64, file string) {
 		body := `{"id":1,"kind":"leave","instead":"ana","from":"2026-11-29T03:15:00Z","to":"2036-11-29T03:15:00Z","reason":"away","author":"ana","made_at":"2026-11-29T03:15:00Z"}`
 		exec(`INSERT INTO duty_change (until_at, body, prev, hash) VALUES (?, ?, '', ?)`, unix(goldenTime().AddDate(10, 0, 0)), body, watchbill.ChainDutyChange("", []byte(body)))
 	}
+	if version >= 12 {
+		exec(`INSERT INTO change_record (id, state, service, environment, incident, updated_at, due_at, seq, head, body)
+			VALUES (1, 'requested', 'checkout', 'prod', 1, ?, 0, 0, '', '{"id": 1, "state": "requested", "requester": "carla"}')`, unix(goldenTime()))
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -220,6 +224,9 @@ func checkGolden(t *testing.T, path string, version int64) {
 		keyed, found, kerr := tx.KeyedAlert("ci", "k")
 		require.NoError(t, kerr)
 		require.Equal(t, version >= 8, found && keyed.Name() == "CheckoutErrors")
+		changes, cerr := tx.Changes(ChangeQuery{Limit: 5})
+		require.NoError(t, cerr)
+		require.Equal(t, version >= 12, len(changes) == 1 && changes[0].Requester == "carla")
 		entries, aerr := tx.VerifyAudit(&watchbill.AuditVerifier{}, func(err error) { t.Error(err) })
 		require.NoError(t, aerr)
 		require.Equal(t, version >= 10, entries == 1)

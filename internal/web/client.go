@@ -102,6 +102,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		if g, ok := asGate(resp.StatusCode, text); ok {
 			return g
 		}
+		if p, ok := asPermit(resp.StatusCode, text); ok {
+			return p
+		}
 		var p problem
 		if json.Unmarshal(text, &p) == nil && p.Error.Code != "" {
 			return watchbill.Errorf(p.Error.Code, p.Error.Hint, "%s", p.Error.Message)

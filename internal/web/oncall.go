@@ -47,7 +47,7 @@ func (s *Server) oncallRoutes(read, change Need) []Route {
 		{"GET", "/api/ops/v1/oncall/load", read, "Hours, nights, weekend hours and pages of each person: ?from=…&days=28", s.dutyLoad},
 		{"GET", "/api/ops/v1/oncall/changes", read, "The overrides, covers, swaps and leaves that count now or will", s.dutyChanges},
 		{"POST", "/api/ops/v1/oncall/changes", change, "Change the duty: {\"kind\": \"override|cover|swap|leave\", …}; see docs/oncall.md", s.changeDuty},
-		{"POST", "/api/ops/v1/oncall/changes/{change}/end", change, "End a change of the duty: {\"reason\": \"…\"}", s.endDutyChange},
+		{"POST", "/api/ops/v1/oncall/changes/{duty}/end", change, "End a change of the duty: {\"reason\": \"…\"}", s.endDutyChange},
 		{"GET", "/api/ops/v1/coverage", read, "The gaps in the rosters: ?from=…&days=28", s.coverage},
 	}
 }
@@ -128,9 +128,9 @@ func (s *Server) changeDuty(w http.ResponseWriter, c call) error {
 }
 
 func (s *Server) endDutyChange(w http.ResponseWriter, c call) error {
-	id, err := strconv.ParseInt(c.PathValue("change"), 10, 64)
+	id, err := strconv.ParseInt(c.PathValue("duty"), 10, 64)
 	if err != nil {
-		return watchbill.Invalidf("list them with: watchbill oncall changes", "%q is not the number of a change", c.PathValue("change"))
+		return watchbill.Invalidf("list them with: watchbill oncall changes", "%q is not the number of a change", c.PathValue("duty"))
 	}
 	var r EndRequest
 	if err := read(c, &r); err != nil {

@@ -96,6 +96,8 @@ type Options struct {
 	Alertmanager Alertmanager
 	AlertHistory AlertHistory
 	Hold         Hold
+	Changes      Changes
+	Ledger       ChangeLedger
 	AuditLog     AuditLog
 	Services     Services
 	Heartbeats   Heartbeats
@@ -204,6 +206,7 @@ func (s *Server) Routes() []Route {
 		s.drillRoutes(read, raise.person()),
 		s.handoverRoutes(read, raise.person()),
 		s.auditRoutes(),
+		s.changeRoutes(read),
 	)
 }
 
@@ -269,7 +272,7 @@ func (s *Server) admit(c *call, need Need) error {
 	if need.Activity == "" {
 		return nil
 	}
-	if p := m.May(id.Person, need.Activity, watchbill.Place{}); !p.OK {
+	if p := m.May(id.Person, need.Activity, watchbill.Place{}, time.Now()); !p.OK {
 		return watchbill.Errorf(watchbill.CodeDenied, "the matrix decides; see matrix: in the configuration", "%s", p.Reason)
 	}
 	return nil

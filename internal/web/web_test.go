@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -269,6 +268,8 @@ func setUp(t testing.TB) *world {
 		Alertmanager: w,
 		AlertHistory: w,
 		Hold:         w,
+		Changes:      w,
+		Ledger:       w,
 		AuditLog:     w,
 		Services:     w,
 		Heartbeats:   w,
@@ -323,7 +324,7 @@ func problem(t testing.TB, rec *httptest.ResponseRecorder) (code watchbill.Code,
 }
 
 func target(r web.Route) string {
-	return strings.NewReplacer("{key}", "k", "{page}", "7", "{contact}", "3", "{change}", "7", "{receiver}", "sms", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
+	return strings.NewReplacer("{key}", "k", "{page}", "7", "{contact}", "3", "{duty}", "7", "{change}", "CHG-1", "{receiver}", "sms", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
 }
 
 // Reading never changes anything, so that a link in a chat, a preview or a

@@ -13,7 +13,7 @@ import (
 
 func (r *run) changeDuty(t *rapid.T) {
 	c := watchbill.DutyChange{
-		Kind: watchbill.ChangeCover, Person: "ana", Instead: "ben", Author: "ana", Reason: rapid.String().Draw(t, "reason"), MadeAt: r.now,
+		Kind: watchbill.DutyCover, Person: "ana", Instead: "ben", Author: "ana", Reason: rapid.String().Draw(t, "reason"), MadeAt: r.now,
 		From: r.now.Add(r.span(t)),
 	}
 	c.To = c.From.Add(time.Second + r.span(t))

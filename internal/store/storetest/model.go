@@ -226,7 +226,7 @@ func (r *run) fail(t *rapid.T) {
 		require.NoError(t, tx.PutPage(newPage("nobody", "push", watchbill.Sev1, r.now)))
 		_, err := tx.DropPages(1)
 		require.NoError(t, err)
-		_, err = tx.PutDutyChange(watchbill.DutyChange{Kind: watchbill.ChangeLeave, To: r.now.AddDate(1, 0, 0)})
+		_, err = tx.PutDutyChange(watchbill.DutyChange{Kind: watchbill.DutyLeave, To: r.now.AddDate(1, 0, 0)})
 		require.NoError(t, err)
 		return errTakenBack
 	})
