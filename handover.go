@@ -13,12 +13,13 @@ type HandoverPack struct {
 	Next *Shift    `json:"next,omitempty"` // nil: nobody else is on duty in the days ahead
 	// Incidents are those whose path names the role and that are not over: first what
 	// nobody has taken, the worst first; then the others, by who has had one longest.
-	Incidents []HandoverIncident `json:"incidents"`
-	Silences  []Silence          `json:"silences"`  // in force or to come, by when they end
-	Approvals []Silence          `json:"approvals"` // that wait for a second person
-	Windows   []HandoverWindow   `json:"windows"`   // maintenance that runs or is to come
-	Changes   []DutyChange       `json:"changes"`   // of the duty for the role, that count now or will
-	Accepted  *Handover          `json:"accepted,omitempty"`
+	Incidents  []HandoverIncident `json:"incidents"`
+	Silences   []Silence          `json:"silences"`   // in force or to come, by when they end
+	Approvals  []Silence          `json:"approvals"`  // that wait for a second person
+	Production []HandoverChange   `json:"production"` // changes of production that wait for somebody
+	Windows    []HandoverWindow   `json:"windows"`    // maintenance that runs or is to come
+	Changes    []DutyChange       `json:"changes"`    // of the duty for the role, that count now or will
+	Accepted   *Handover          `json:"accepted,omitempty"`
 }
 
 // HandoverIncident is an incident as a pack tells of it.
@@ -35,6 +36,16 @@ type HandoverIncident struct {
 	SaidBy   string     `json:"said_by,omitempty"`
 	Next     string     `json:"next,omitempty"` // what happens by itself next
 	NextAt   time.Time  `json:"next_at,omitzero"`
+}
+
+// HandoverChange is a change of production as a pack tells of it.
+type HandoverChange struct {
+	ID        ChangeID    `json:"id"`
+	State     ChangeState `json:"state"` // requested ones wait for approval, approved ones for their performer
+	Title     string      `json:"title"`
+	Service   string      `json:"service"`
+	Requester PersonID    `json:"requester"`
+	NotAfter  time.Time   `json:"not_after,omitzero"`
 }
 
 // HandoverWindow is a maintenance window as a pack tells of it.

@@ -28,8 +28,9 @@ func (a *app) handoverShow() *cobra.Command {
 		Use: "show ROLE", Short: "Show what whoever comes on duty has to know", Args: args(cobra.ExactArgs(1)),
 		Long: "Show who is on duty and who is next; the incidents whose path names the role, what nobody has taken\n" +
 			"first, then by who has had one longest, each with its owner, the last words and what happens next; the\n" +
-			"silences by when they end, and those that wait for a second person; maintenance that runs or comes in\n" +
-			"the next 7 days; the changes of the duty; and who accepted the pack last.",
+			"silences by when they end, and those that wait for a second person; the changes of production that wait\n" +
+			"for an approval or a performer; maintenance that runs or comes in the next 7 days; the changes of the\n" +
+			"duty; and who accepted the pack last.",
 		Example: "  watchbill handover show support",
 		RunE: func(c *cobra.Command, words []string) error {
 			client, err := a.client()
@@ -142,6 +143,10 @@ func printPack(out io.Writer, p watchbill.HandoverPack) {
 	}
 	part("Silences", len(p.Silences), silence(p.Silences, func(s watchbill.Silence) string { return s.Comment }))
 	part("Waiting for a second person", len(p.Approvals), silence(p.Approvals, func(s watchbill.Silence) string { return s.NeedsApproval }))
+	part("Changes of production", len(p.Production), func(w io.Writer, i int) {
+		x := p.Production[i]
+		fmt.Fprintf(w, "  %s\t%s\t%s\tasked for by %s\tuntil %s\t%s\n", x.ID, x.State, x.Service, x.Requester, at(x.NotAfter), x.Title)
+	})
 	part("Maintenance in the next 7 days", len(p.Windows), func(w io.Writer, i int) {
 		x := p.Windows[i]
 		begins := "runs"

@@ -65,7 +65,7 @@ func (f *flow) AcceptHandover(ctx context.Context, who web.Actor, q web.AcceptRe
 		}
 		return w.audit(who, watchbill.AuditEntry{
 			Kind: watchbill.AuditHandover, Object: string(q.Role), Detail: q.Note,
-			Text: fmt.Sprintf("accepted as handover %d: %d incidents, %d silences, %d waiting for approval", h.ID, len(p.Incidents), len(p.Silences), len(p.Approvals)),
+			Text: fmt.Sprintf("accepted as handover %d: %d incidents, %d silences, %d waiting for a second person, %d changes of production", h.ID, len(p.Incidents), len(p.Silences), len(p.Approvals), len(p.Production)),
 		})
 	})
 	return h, err
@@ -110,7 +110,7 @@ func (f *flow) ListHandovers(ctx context.Context, role watchbill.RoleID, limit i
 func (m moment) pack(tx *store.Tx, role watchbill.RoleID) (watchbill.HandoverPack, error) {
 	p := watchbill.HandoverPack{
 		Role: role, At: m.now, Now: m.planner.ShiftAt(role, m.now), Windows: m.windows(),
-		Incidents: []watchbill.HandoverIncident{}, Silences: []watchbill.Silence{}, Approvals: []watchbill.Silence{}, Changes: []watchbill.DutyChange{},
+		Incidents: []watchbill.HandoverIncident{}, Production: []watchbill.HandoverChange{}, Silences: []watchbill.Silence{}, Approvals: []watchbill.Silence{}, Changes: []watchbill.DutyChange{},
 	}
 	p.Next = m.nextShift(role, p.Now)
 	if err := m.packIncidents(tx, &p); err != nil {
@@ -132,6 +132,9 @@ func (m moment) pack(tx *store.Tx, role watchbill.RoleID) (watchbill.HandoverPac
 	soonest := func(a, b watchbill.Silence) int { return a.EndsAt.Compare(b.EndsAt) }
 	slices.SortStableFunc(p.Silences, soonest)
 	slices.SortStableFunc(p.Approvals, soonest)
+	if err := packChanges(tx, &p); err != nil {
+		return p, err
+	}
 	changes, err := tx.DutyChanges(m.now)
 	if err != nil {
 		return p, err
@@ -148,6 +151,19 @@ func (m moment) pack(tx *store.Tx, role watchbill.RoleID) (watchbill.HandoverPac
 		p.Accepted = &last[0]
 	}
 	return p, err
+}
+
+// packChanges adds the changes of production that wait for somebody, the one that
+// lapses first in front.
+func packChanges(tx *store.Tx, p *watchbill.HandoverPack) error {
+	all, err := tx.Changes(store.ChangeQuery{State: "live", Limit: maxHandoverIncidents})
+	for _, c := range all {
+		p.Production = append(p.Production, watchbill.HandoverChange{
+			ID: c.ID, State: c.State, Title: c.Content.Title, Service: c.Content.Service, Requester: c.Requester, NotAfter: c.Content.NotAfter,
+		})
+	}
+	slices.SortStableFunc(p.Production, func(a, b watchbill.HandoverChange) int { return a.NotAfter.Compare(b.NotAfter) })
+	return err
 }
 
 // nextShift is the next shift of a role in which somebody else is on duty first.
