@@ -256,6 +256,7 @@ func (d *Daemon) web() *web.Server {
 		Oncall:       Oncall{d.rooms.Load, d.flow.pagesBetween},
 		DutyChanges:  duty{d},
 		Handovers:    d.flow,
+		Calendars:    d.flow,
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
 		Reload:       d.reloadFor,

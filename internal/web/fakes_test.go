@@ -69,3 +69,23 @@ func (w *world) ListHandovers(_ context.Context, role watchbill.RoleID, limit in
 	}
 	return []watchbill.Handover{{ID: 1, Role: role}}, w.failing()
 }
+
+func (w *world) ImportLeave(_ context.Context, who web.Actor, r web.LeaveRequest) ([]watchbill.DutyChange, error) {
+	return nil, w.act("leave of %s by %s", r.Person, who.Person)
+}
+
+func (w *world) MakeCalendar(_ context.Context, who web.Actor, r web.CalendarRequest) (web.MadeCalendar, error) {
+	return web.MadeCalendar{URL: "https://watchbill.example.com/ical/s3cret.ics"}, w.act("calendar of %s%s by %s", r.Role, r.Person, who.Person)
+}
+
+func (w *world) ListCalendars(context.Context, web.Actor) ([]watchbill.CalendarFeed, error) {
+	return nil, w.failing()
+}
+
+func (w *world) RevokeCalendar(_ context.Context, who web.Actor, id int64) error {
+	return w.act("revoke calendar %d by %s", id, who.Person)
+}
+
+func (w *world) CalendarFeed(_ context.Context, secret string) ([]byte, error) {
+	return []byte("BEGIN:VCALENDAR of " + secret), w.failing()
+}

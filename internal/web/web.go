@@ -106,6 +106,7 @@ type Options struct {
 	Oncall       Oncall
 	DutyChanges  DutyChanges
 	Handovers    Handovers
+	Calendars    Calendars
 	Explain      func(ctx context.Context, q ExplainRequest) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context, who Actor) error
@@ -204,7 +205,7 @@ func (s *Server) Routes() []Route {
 		s.contactRoutes(),
 		s.moveRoutes(raise.person()),
 		s.drillRoutes(read, raise.person()),
-		s.handoverRoutes(read, raise.person()),
+		s.handoverRoutes(read, raise.person()), s.calendarRoutes(raise.person()),
 		s.auditRoutes(),
 		s.changeRoutes(read),
 	)
