@@ -214,7 +214,9 @@ func (m moment) packIncidents(tx *store.Tx, p *watchbill.HandoverPack) error {
 	}
 	for _, inc := range all {
 		held := inc.State.Live() || inc.State == watchbill.StateResolved && inc.QuietUntil.After(m.now)
-		if !held || inc.ID <= 0 || inc.Drill != nil || !slices.ContainsFunc(inc.Path.Steps, func(s watchbill.PathStep) bool { return slices.Contains(s.Roles, p.Role) || slices.Contains(s.Behind, p.Role) }) {
+		if !held || inc.ID <= 0 || inc.Drill != nil || !slices.ContainsFunc(inc.Path.Steps, func(s watchbill.PathStep) bool {
+			return slices.Contains(s.Roles, p.Role) || slices.Contains(s.Behind, p.Role)
+		}) {
 			continue
 		}
 		x := watchbill.HandoverIncident{

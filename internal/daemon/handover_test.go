@@ -60,8 +60,8 @@ func TestHandover(t *testing.T) {
 
 		_, err = s.As("carla").AcceptHandover(t.Context(), web.AcceptRequest{Role: "support"})
 		require.ErrorContains(t, err, "carla is not on duty for support, and is not next")
-		_, err = ben.AcceptHandover(t.Context(), web.AcceptRequest{Role: "suport"})
-		require.ErrorContains(t, err, `there is no role "suport"`)
+		_, err = ben.AcceptHandover(t.Context(), web.AcceptRequest{Role: "supprot"})
+		require.ErrorContains(t, err, `there is no role "supprot"`)
 		_, err = ben.AcceptHandover(t.Context(), web.AcceptRequest{})
 		require.ErrorContains(t, err, "role: the duty of which role")
 		h, err := ben.AcceptHandover(t.Context(), web.AcceptRequest{Role: "support", Note: "spoke to ana"})

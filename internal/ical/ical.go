@@ -127,7 +127,7 @@ func read(x *ics.VEvent) (Event, error) {
 	end, lasts := x.GetProperty(ics.ComponentPropertyDtEnd), x.GetProperty(ics.ComponentPropertyDuration)
 	switch {
 	case end != nil:
-		days := false
+		var days bool
 		if e.To, days, err = instant(end); err != nil || days != e.WholeDays {
 			return e, wrong(e, "ends at no time of its kind")
 		}
