@@ -30,6 +30,8 @@ const (
 	AuditSilenceEnded    AuditKind = "silence_ended"    // by a person, before its time
 	AuditContact         AuditKind = "contact"          // a person changed how they are reached
 	AuditDuty            AuditKind = "duty"             // a person changed who is on duty
+	AuditHandover        AuditKind = "handover"         // somebody who comes on duty accepted the pack
+	AuditCalendar        AuditKind = "calendar"         // a calendar feed was made or revoked
 	AuditReleased        AuditKind = "released"         // what a restore held
 	AuditDropped         AuditKind = "dropped"          // what a restore held
 	AuditErased          AuditKind = "erased"           // the details of other entries

@@ -91,6 +91,10 @@ type PageContent struct {
 	// acknowledged in 5m", "re-paged: acknowledgement expired".
 	Reason string `json:"reason"`
 
+	// Copy says that the reader is a trainee who reads along: the page has no code and
+	// no link to act by, and they cannot acknowledge.
+	Copy bool `json:"copy,omitempty"`
+
 	// To is the reader.
 	To      PersonID `json:"to"`
 	ToName  string   `json:"to_name"`

@@ -25,7 +25,7 @@ type Path struct {
 
 // PathStep is one step of a path. With Everyone set all people who hold one of
 // the roles are paged, else those on duty. People and Receivers are paged
-// besides; a step has at least one of the three.
+// besides; a step has at least one of the four.
 type PathStep struct {
 	After     time.Duration  `json:"after"`
 	Roles     []RoleID       `json:"roles"`
@@ -33,7 +33,7 @@ type PathStep struct {
 	People    []PersonID     `json:"people,omitempty"`
 	Receivers []string       `json:"receivers,omitempty"`
 	Levels    map[string]int `json:"levels,omitempty"` // what those of the roles must have, by skill
-	Behind    []RoleID       `json:"behind,omitempty"` // whose second person is paged besides
+	Behind    []RoleID       `json:"behind,omitempty"` // whose second person is paged, besides those of the roles
 	When      *StepWhen      `json:"when,omitempty"`   // nil: always
 	Reason    string         `json:"reason"`
 	Line      string         `json:"line,omitempty"` // where it stands; empty when it is derived
@@ -134,6 +134,9 @@ func (s PathStep) Whom() string {
 			name = "everyone in " + name
 		}
 		all = append(all, name)
+	}
+	for _, r := range s.Behind {
+		all = append(all, "who stands behind for "+string(r))
 	}
 	for _, p := range s.People {
 		all = append(all, string(p))

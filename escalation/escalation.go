@@ -207,9 +207,14 @@ func (p *Planner) Targets(step watchbill.PathStep, at time.Time) []watchbill.Dut
 		}
 	}
 	for _, role := range step.Behind {
-		for _, d := range p.Watch(role, at).Second {
+		w := p.Watch(role, at)
+		for _, d := range w.Second {
 			d.Reason = "stands behind: " + d.Reason
 			add(d)
+		}
+		if len(w.Second) == 0 && len(step.Roles) == 0 { // the step has nobody else
+			w.Primary.Reason = fmt.Sprintf("nobody stands behind for %s: %s", role, w.Primary.Reason)
+			add(w.Primary)
 		}
 	}
 	if len(all) == 0 { // every role of the frozen path was emptied by a reload

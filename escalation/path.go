@@ -82,7 +82,7 @@ func (p *Planner) written(c ConfiguredPath) watchbill.Path {
 		Reason: "everyone of the path", Line: c.Line,
 	}
 	for _, s := range c.Steps {
-		for _, r := range s.Roles {
+		for _, r := range slices.Concat(s.Roles, s.Behind) {
 			if !slices.Contains(all.Roles, r) {
 				all.Roles = append(all.Roles, r)
 			}
@@ -116,6 +116,9 @@ func (p *Planner) PathTo(role watchbill.RoleID, why string) watchbill.Path {
 // StepDue is Due for any step: one that names no role has no roster whose hours a
 // sev3 could wait for.
 func (p *Planner) StepDue(sev watchbill.Severity, step watchbill.PathStep, planned time.Time) (due time.Time, why string, ok bool) {
+	if len(step.Roles) == 0 {
+		step.Roles = step.Behind
+	}
 	if len(step.Roles) == 0 && sev != watchbill.Sev4 {
 		return planned, "", true
 	}
@@ -134,8 +137,8 @@ func (p *Planner) StepTargets(step watchbill.PathStep, at time.Time) []watchbill
 			}
 		}
 	}
-	if len(step.Roles) > 0 {
-		add(p.ofLevel(step, p.Targets(step, at))...)
+	if len(step.Roles)+len(step.Behind) > 0 {
+		add(p.ofLevel(step, p.Targets(step, at), at)...)
 	}
 	for _, id := range step.People {
 		if _, ok := p.people[id]; ok {
@@ -157,39 +160,56 @@ func (p *Planner) StepTargets(step watchbill.PathStep, at time.Time) []watchbill
 }
 
 // ofLevel replaces those of the roles who have not the level that a step wants:
-// by the others who are paged anyway, else by the first of the same role who has
-// it. Nobody having it pages whoever is on duty, saying so.
-func (p *Planner) ofLevel(step watchbill.PathStep, duties []watchbill.Duty) []watchbill.Duty {
+// by the others who are paged anyway, else by somebody of the same role who has it
+// and is there: whoever stands behind, else the first. Nobody having it pages whoever
+// is on duty, saying so. Trainees who read along are neither counted nor replaced.
+func (p *Planner) ofLevel(step watchbill.PathStep, duties []watchbill.Duty, at time.Time) []watchbill.Duty {
 	if len(step.Levels) == 0 {
 		return duties
 	}
 	wanted := levels(step.Levels)
-	var fit []watchbill.Duty
+	var fit, copies []watchbill.Duty
 	for _, d := range duties {
-		if p.people[d.Person].HasLevels(step.Levels) {
+		switch {
+		case d.Copy:
+			copies = append(copies, d)
+		case p.people[d.Person].HasLevels(step.Levels):
 			fit = append(fit, d)
-			continue
-		}
-		if step.Everyone {
-			continue
-		}
-		for _, person := range p.cfg.People {
-			if person.Holds(d.Role) && person.HasLevels(step.Levels) {
+		case step.Everyone:
+		default:
+			if id, ok := p.withLevel(step, d.Role, at); ok {
 				fit = append(fit, watchbill.Duty{
-					Person: person.ID, Role: d.Role,
+					Person: id, Role: d.Role,
 					Reason: fmt.Sprintf("the step wants %s, which %s, on duty for %s, has not", wanted, d.Person, d.Role),
 				})
-				break
 			}
 		}
 	}
 	if len(fit) > 0 {
-		return fit
+		return append(fit, copies...)
 	}
 	for i := range duties {
-		duties[i].Reason += fmt.Sprintf("; the step wants %s, which nobody of the role has", wanted)
+		if !duties[i].Copy {
+			duties[i].Reason += fmt.Sprintf("; the step wants %s, which nobody of the role who is there has", wanted)
+		}
 	}
 	return duties
+}
+
+// withLevel returns somebody of a role who has the level that a step wants and is not
+// away.
+func (p *Planner) withLevel(step watchbill.PathStep, role watchbill.RoleID, at time.Time) (watchbill.PersonID, bool) {
+	for _, d := range p.Watch(role, at).Second {
+		if p.people[d.Person].HasLevels(step.Levels) {
+			return d.Person, true
+		}
+	}
+	for _, person := range p.cfg.People {
+		if person.Holds(role) && person.HasLevels(step.Levels) && p.Away(person.ID, at) == nil {
+			return person.ID, true
+		}
+	}
+	return "", false
 }
 
 // levels writes what a step wants: "deployment 4".

@@ -140,7 +140,7 @@ func TestLevels(t *testing.T) {
 	step.Levels = map[string]int{"deployment": 6}
 	d = p.StepTargets(step, at)
 	require.EqualValues(t, "carla", d[0].Person)
-	require.Contains(t, d[0].Reason, "which nobody of the role has")
+	require.Contains(t, d[0].Reason, "which nobody of the role who is there has")
 	step.Everyone, step.Levels = true, map[string]int{"deployment": 4}
 	d = p.StepTargets(step, at)
 	require.Len(t, d, 1)
@@ -164,4 +164,72 @@ func TestWhenAStepApplies(t *testing.T) {
 	// in Madrid, from UTC+2 to UTC+1.
 	require.Empty(t, w.Fails(watchbill.Sev1, time.Date(2026, 10, 19, 7, 0, 0, 0, time.UTC)))
 	require.NotEmpty(t, w.Fails(watchbill.Sev1, time.Date(2026, 10, 26, 7, 0, 0, 0, time.UTC)))
+}
+
+// A step reaches the second person by itself, and whoever is on duty while there is
+// none; a sev3 waits for the hours of the role.
+func TestAStepReachesWhoStandsBehind(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	p := planner(t, func(c *escalation.Config) {
+		day := []escalation.Hours{{Weekdays: []time.Weekday{time.Sunday}, From: 0, To: 12 * 60}}
+		c.Rosters = []escalation.Roster{{Role: support, Hours: []escalation.Hours{{Weekdays: []time.Weekday{time.Sunday}, From: 8 * 60, To: 20 * 60}}, Layers: []escalation.Layer{
+			{Name: "first", People: []watchbill.PersonID{"ana"}, Start: start},
+			{Name: "behind", Seat: escalation.Secondary, People: []watchbill.PersonID{"ben"}, Start: start, On: day},
+		}}}
+	})
+	at := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
+	step := watchbill.PathStep{Behind: []watchbill.RoleID{support}}
+	require.Equal(t, "who stands behind for support", step.Whom())
+	d := p.StepTargets(step, at)
+	require.Len(t, d, 1)
+	require.EqualValues(t, "ben", d[0].Person)
+	require.Contains(t, d[0].Reason, "stands behind: ")
+	d = p.StepTargets(step, at.Add(12*time.Hour))
+	require.Len(t, d, 1)
+	require.EqualValues(t, "ana", d[0].Person)
+	require.Contains(t, d[0].Reason, "nobody stands behind for support: ")
+	due, why, ok := p.StepDue(watchbill.Sev3, step, at)
+	require.True(t, ok)
+	require.Equal(t, at.Add(5*time.Hour), due)
+	require.Equal(t, "sev3 waits for the hours of support", why)
+	step.Roles = []watchbill.RoleID{support}
+	require.Len(t, p.StepTargets(step, at), 2)
+	require.Len(t, p.StepTargets(step, at.Add(12*time.Hour)), 1)
+}
+
+// Whoever is away is not looked for by their level, who stands behind comes first, and
+// a trainee is neither counted nor replaced.
+func TestLevelsOfThoseWhoAreThere(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
+	senior := func(id watchbill.PersonID) watchbill.Person {
+		return watchbill.Person{ID: id, Roles: []watchbill.RoleID{deployment}, Level: map[string]int{"deployment": 5}}
+	}
+	p := planner(t, func(c *escalation.Config) {
+		c.People = append(c.People, senior("gus"), senior("hal"), senior("ida"))
+		c.Rosters = []escalation.Roster{{Role: deployment, Layers: []escalation.Layer{
+			{Name: "first", People: []watchbill.PersonID{"carla"}, Start: at},
+			{Name: "trainee", Seat: escalation.Shadow, People: []watchbill.PersonID{"ana"}, Start: at},
+		}}}
+	})
+	step := onDuty(0, deployment)
+	step.Levels = map[string]int{"deployment": 4}
+	who := func(p *escalation.Planner) (all []watchbill.PersonID) {
+		for _, d := range p.StepTargets(step, at) {
+			all = append(all, d.Person)
+		}
+		return all
+	}
+	require.Equal(t, []watchbill.PersonID{"gus", "ana"}, who(p))
+	leave := func(ids ...watchbill.PersonID) (all []watchbill.DutyChange) {
+		for i, id := range ids {
+			all = append(all, watchbill.DutyChange{ID: int64(i + 1), Kind: watchbill.DutyLeave, Instead: id, From: at.Add(-time.Hour), To: at.Add(time.Hour), Reason: "ill"})
+		}
+		return all
+	}
+	require.Equal(t, []watchbill.PersonID{"hal", "ana"}, who(p.With(leave("gus"))))
+	gone := p.With(leave("gus", "hal", "ida"))
+	require.Equal(t, []watchbill.PersonID{"carla", "ana"}, who(gone))
+	require.Contains(t, gone.StepTargets(step, at)[0].Reason, "which nobody of the role who is there has")
 }

@@ -72,6 +72,31 @@ func (m Maintenance) Running(now time.Time) (until time.Time, ok bool) {
 	return until, ok
 }
 
+// Next returns when the work begins next, after an instant.
+func (m Maintenance) Next(after time.Time) (from time.Time, ok bool) {
+	if m.Cron == "" {
+		return m.Start, m.Start.After(after)
+	}
+	schedule, err := cron.ParseStandard(m.Cron)
+	if err != nil {
+		return time.Time{}, false // the configuration was checked
+	}
+	zone := m.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	from = schedule.Next(after.In(zone))
+	return from, !from.IsZero()
+}
+
+// Until returns the end of the work that begins at an instant.
+func (m Maintenance) Until(from time.Time) time.Time {
+	if m.Cron == "" {
+		return m.End
+	}
+	return from.Add(m.Duration)
+}
+
 // Ended returns the work that was over last, if it was over after since and not
 // after now.
 func (m Maintenance) Ended(since, now time.Time) (from, until time.Time, ok bool) {

@@ -383,6 +383,7 @@ func (a *app) oncallLeave() *cobra.Command {
 		},
 	}
 	p.flags(c)
+	c.AddCommand(a.oncallLeaveImport())
 	return c
 }
 

@@ -80,9 +80,9 @@ func newRoot(p process) *cobra.Command {
 	root.AddCommand(
 		a.serve(), a.demo(), a.initVerb(), a.importVerb(), a.check(), a.explain(), a.test(), a.replay(),
 		a.play(), a.incident(), a.alert(), a.raise(), a.plan(), a.action(), a.drill(), a.silence(),
-		a.contact(), a.oncall(), a.coverage(), a.change(), a.report(), a.target(), a.gate(), a.signal(),
-		a.heartbeat(), a.token(), a.person(), a.session(), a.audit(), a.alarm(), a.backup(), a.restore(),
-		a.hold(), a.version(),
+		a.contact(), a.oncall(), a.handover(), a.ical(), a.coverage(), a.change(), a.report(), a.target(),
+		a.gate(), a.signal(), a.heartbeat(), a.token(), a.person(), a.session(), a.audit(), a.alarm(),
+		a.backup(), a.restore(), a.hold(), a.version(),
 	)
 	return root
 }

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"watchbill"
 	"watchbill/escalation"
+	"watchbill/internal/ical"
 	"watchbill/internal/notify"
 )
 
@@ -62,6 +65,9 @@ type Coverage struct {
 	Needs escalation.Needs
 }
 
+// maxHolidays is how many days a file of holidays may have.
+const maxHolidays = 5000
+
 // DefaultCoverageDays is how far ahead gaps are looked for.
 const DefaultCoverageDays = 14
 
@@ -77,9 +83,13 @@ func (b *builder) calendars() map[string][]escalation.Holiday {
 	for _, c := range b.file.Holidays {
 		days := []escalation.Holiday{}
 		for _, d := range c.Value {
+			if d.Key.v == "file" {
+				days = append(days, b.holidayFile(d.Value)...)
+				continue
+			}
 			day, err := time.Parse(time.DateOnly, d.Key.v)
 			if err != nil {
-				b.problem(d.Key.n, "write year-month-day, as in 2026-12-25", "%q is not a date", d.Key.v)
+				b.problem(d.Key.n, "write year-month-day, as in 2026-12-25, or file: CALENDAR.ics", "%q is not a date", d.Key.v)
 				continue
 			}
 			days = append(days, escalation.Holiday{Date: day, Name: d.Value.v})
@@ -87,6 +97,36 @@ func (b *builder) calendars() map[string][]escalation.Holiday {
 		all[c.Key.v] = days
 	}
 	return all
+}
+
+// holidayFile reads the days of an .ics file. An event of several days is each of
+// them; one that does not last whole days is none.
+func (b *builder) holidayFile(file text) []escalation.Holiday {
+	if !file.given() {
+		return nil
+	}
+	path := b.resolve(file.n, filepath.FromSlash(file.v))
+	content, err := b.read(path)
+	if err != nil {
+		b.problem(file.n, "make the file readable", "%s cannot be read: %v", b.relative(path), err)
+		return nil
+	}
+	events, err := ical.Read(content)
+	if err != nil {
+		e, _ := errors.AsType[*watchbill.Error](err)
+		b.problem(file.n, e.Hint, "%s: %s", b.relative(path), e.Message)
+		return nil
+	}
+	var days []escalation.Holiday
+	for _, e := range events {
+		for day := e.From; e.WholeDays && day.Before(e.To) && len(days) < maxHolidays; day = day.AddDate(0, 0, 1) {
+			days = append(days, escalation.Holiday{Date: day, Name: e.Summary})
+		}
+	}
+	if len(days) == 0 {
+		b.problem(file.n, "name a calendar of holidays", "%s has no event of whole days", b.relative(path))
+	}
+	return days
 }
 
 // layers reads the layers of a roster.

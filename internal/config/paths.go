@@ -34,6 +34,7 @@ type stepEntry struct {
 	After      duration      `yaml:"after"`
 	Roles      []text        `yaml:"roles"`
 	Rosters    []text        `yaml:"rosters"`
+	Behind     []text        `yaml:"behind"`
 	Everyone   []text        `yaml:"everyone"`
 	People     []text        `yaml:"people"`
 	Receivers  []text        `yaml:"receivers"`
@@ -141,8 +142,8 @@ func (b *builder) step(e stepEntry) watchbill.PathStep {
 			s.Receivers = append(s.Receivers, t.v)
 		}
 	}
-	if len(e.Roles)+len(e.Rosters)+len(e.Everyone)+len(e.People)+len(e.Receivers) == 0 {
-		b.problem(e.Node, "add roles:, rosters:, everyone:, people: or receivers:", "a step that pages nobody")
+	if len(e.Roles)+len(e.Rosters)+len(e.Behind)+len(e.Everyone)+len(e.People)+len(e.Receivers) == 0 {
+		b.problem(e.Node, "add roles:, rosters:, behind:, everyone:, people: or receivers:", "a step that pages nobody")
 	}
 	b.stepLevels(e, &s)
 	w := watchbill.StepWhen{Zone: e.TZ.v}
@@ -192,15 +193,35 @@ func (b *builder) stepRoles(e stepEntry, s *watchbill.PathStep) {
 		}
 		add(t)
 	}
+	for _, t := range e.Behind {
+		if b.knownRole(t) && !slices.Contains(s.Behind, watchbill.RoleID(t.v)) {
+			s.Behind = append(s.Behind, watchbill.RoleID(t.v))
+		}
+	}
+	b.standsBehind(e)
 	if len(e.Everyone) == 0 {
 		return
 	}
-	if len(e.Roles)+len(e.Rosters) > 0 {
+	if len(e.Roles)+len(e.Rosters)+len(e.Behind) > 0 {
 		b.problem(keyNode(e.Node, "everyone"), "write two steps with the same after:", "one step pages either those on duty or everyone of its roles")
 	}
 	s.Everyone = true
 	for _, t := range e.Everyone {
 		add(t)
+	}
+}
+
+// standsBehind warns of a role for which nobody ever stands behind: it has one roster,
+// without a secondary layer.
+func (b *builder) standsBehind(e stepEntry) {
+	for _, t := range e.Behind {
+		rosters := slices.DeleteFunc(slices.Clone(b.file.Rosters), func(r rosterEntry) bool { return r.Role.v != t.v })
+		second := slices.ContainsFunc(rosters, func(r rosterEntry) bool {
+			return slices.ContainsFunc(r.Layers, func(l layerEntry) bool { return l.As.v == "secondary" })
+		})
+		if t.given() && len(rosters) < 2 && !second {
+			b.warn(t.n, "give its roster a layer that is as: secondary; until then whoever is on duty is paged", "nobody ever stands behind for %s", t.v)
+		}
 	}
 }
 
@@ -222,15 +243,15 @@ func (b *builder) stepLevels(e stepEntry, s *watchbill.PathStep) {
 	if len(s.Levels) == 0 {
 		return
 	}
-	if len(s.Roles) == 0 {
-		b.problem(keyNode(e.Node, "level"), "add roles: or everyone:; people: names whom it wants", "a level is wanted of those of a role, and the step has none")
+	if len(s.Roles)+len(s.Behind) == 0 {
+		b.problem(keyNode(e.Node, "level"), "add roles:, behind: or everyone:; people: names whom it wants", "a level is wanted of those of a role, and the step has none")
 		return
 	}
 	if !slices.ContainsFunc(b.cfg.People, func(p watchbill.Person) bool {
-		return p.HasLevels(s.Levels) && slices.ContainsFunc(s.Roles, p.Holds)
+		return p.HasLevels(s.Levels) && slices.ContainsFunc(slices.Concat(s.Roles, s.Behind), p.Holds)
 	}) {
 		b.warn(keyNode(e.Node, "level"), "give somebody this level: under people:, or ask for less; until then whoever is on duty is paged",
-			"nobody of %s has the level that the step wants", watchbill.JoinRoles(s.Roles, ""))
+			"nobody of %s has the level that the step wants", watchbill.JoinRoles(slices.Concat(s.Roles, s.Behind), ""))
 	}
 }
 
@@ -246,7 +267,7 @@ func (b *builder) pathAcks(e pathEntry, p escalation.ConfiguredPath) {
 	able := 0
 	for _, person := range b.cfg.People {
 		if person.Holds(b.cfg.Matrix.Manager) || slices.ContainsFunc(p.Steps, func(s watchbill.PathStep) bool {
-			return slices.Contains(s.People, person.ID) || slices.ContainsFunc(s.Roles, person.Holds)
+			return slices.Contains(s.People, person.ID) || slices.ContainsFunc(slices.Concat(s.Roles, s.Behind), person.Holds)
 		}) {
 			able++
 		}

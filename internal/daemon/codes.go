@@ -99,7 +99,8 @@ func typed(s string) string {
 }
 
 // equip puts code and link into the pages that are about to be sent. Bundles and
-// notices have no incident of their own to act on.
+// notices have no incident of their own to act on, and a trainee who reads along has
+// nothing to act by.
 func (c *codes) equip(claimed []watchbill.Delivery, external string) {
 	if c == nil {
 		return
@@ -114,7 +115,7 @@ func (c *codes) equip(claimed []watchbill.Delivery, external string) {
 				p.Actions[j].How = strings.Replace(p.Actions[j].How, "CODE", p.Code, 1)
 			}
 		}
-		if d.Page.Incident <= 0 || len(d.Bundle) > 0 {
+		if d.Page.Incident <= 0 || len(d.Bundle) > 0 || d.Page.Content.Copy {
 			continue
 		}
 		p := &d.Page.Content

@@ -275,7 +275,7 @@ func (r *rooms) content(inc watchbill.Incident, s firing, d watchbill.Duty) watc
 
 // asCopy marks what a trainee reads: nothing is asked of them.
 func asCopy(c *watchbill.PageContent, d watchbill.Duty) {
-	c.Title = "Copy: " + c.Title
+	c.Copy, c.Title = true, "Copy: "+c.Title
 	c.Why = fmt.Sprintf("you get a copy as a trainee for %s, and nothing is expected of you: %s", d.Role, d.Reason)
 	c.Actions = slices.DeleteFunc(c.Actions, func(a watchbill.Action) bool { return a.Name == "Acknowledge" })
 }

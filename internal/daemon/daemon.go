@@ -262,6 +262,8 @@ func (d *Daemon) web() *web.Server {
 		Why:          d.flow,
 		Oncall:       Oncall{d.rooms.Load, d.flow.pagesBetween},
 		DutyChanges:  duty{d},
+		Handovers:    d.flow,
+		Calendars:    d.flow,
 		Explain:      d.flow.explain,
 		Runbook:      d.runbook,
 		Reload:       d.reloadFor,

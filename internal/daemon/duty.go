@@ -197,6 +197,26 @@ func (x duty) ChangeDuty(ctx context.Context, who web.Actor, q web.DutyRequest) 
 			return nil, err
 		}
 	}
+	return x.put(ctx, who, asked)
+}
+
+// make stores changes, all of them or none.
+func (x duty) make(ctx context.Context, who web.Actor, asked []watchbill.DutyChange) ([]watchbill.DutyChange, error) {
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	x.d.reload.Lock()
+	defer x.d.reload.Unlock()
+	now := time.Now().UTC()
+	for i := range asked {
+		asked[i].Author, asked[i].Via, asked[i].MadeAt = who.Person, who.Via, now
+	}
+	return x.put(ctx, who, asked)
+}
+
+// put stores changes that have their author. Whoever calls it holds reload.
+func (x duty) put(ctx context.Context, who web.Actor, asked []watchbill.DutyChange) ([]watchbill.DutyChange, error) {
+	r, now := x.d.rooms.Load(), time.Now().UTC()
 	for _, c := range asked {
 		if err := r.mayChange(c, now); err != nil {
 			return nil, err
@@ -206,7 +226,7 @@ func (x duty) ChangeDuty(ctx context.Context, who web.Actor, q web.DutyRequest) 
 	err := x.d.flow.update(ctx, func(w *work) error {
 		made = nil
 		for _, c := range asked {
-			if len(made) > 0 {
+			if len(made) > 0 && c.Kind == watchbill.DutySwap {
 				c.Swap = made[0].ID
 			}
 			c, err := w.tx.PutDutyChange(c)

@@ -44,7 +44,7 @@ func (f *flow) linked(ctx context.Context, page int64, token string) (row store.
 		return row, inc, err
 	}
 	want := ""
-	if found && row.Incident > 0 && row.Edit == nil && f.codes != nil {
+	if found && row.Incident > 0 && row.Edit == nil && !row.Content.Copy && f.codes != nil {
 		want = f.codes.token(row.Key())
 	}
 	if want == "" || !hmac.Equal([]byte(want), []byte(token)) {
@@ -183,6 +183,16 @@ func actView(row store.PageRow, inc watchbill.Incident) web.ActView {
 	return v
 }
 
+// readsAlong refuses somebody who only got copies of what another one gets.
+func (w *work) readsAlong(inc watchbill.Incident, id watchbill.PersonID) error {
+	pages, err := w.tx.PagesOf(inc.ID)
+	if err != nil || slices.ContainsFunc(pages, func(p store.PageRow) bool { return p.Person == id && p.Generation == inc.Generation && !p.Content.Copy }) {
+		return err
+	}
+	return watchbill.Errorf(watchbill.CodeDenied, fmt.Sprintf("whoever was paged acknowledges it, or hands it to you: watchbill incident handover %s --to %s", inc.ID, id),
+		"%s reads along with %s as a trainee, and is not the one to take it", id, inc.ID)
+}
+
 // acknowledge records that a person takes an incident, and by which page if that is
 // known.
 func (f *flow) acknowledge(ctx context.Context, id watchbill.IncidentID, who web.Actor, note string, page int64) (watchbill.Incident, error) {
@@ -190,6 +200,11 @@ func (f *flow) acknowledge(ctx context.Context, id watchbill.IncidentID, who web
 		told, err := w.told(inc)
 		if err != nil {
 			return incident.Effect{}, err
+		}
+		if slices.Contains(told, who.Person) {
+			if err := w.readsAlong(inc, who.Person); err != nil {
+				return incident.Effect{}, err
+			}
 		}
 		e, err := w.life.Acknowledge(w.now, inc, incident.Actor(who), slices.Contains(told, who.Person), note)
 		if err != nil {

@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"watchbill"
 	"watchbill/internal/testkit"
+	"watchbill/internal/web"
 )
 
 // paid is a path of its own for the service of the story.
@@ -117,4 +119,37 @@ func TestAPersonOfThePathIsRemoved(t *testing.T) {
 		require.Contains(t, last.Annot["why"], "zoe, who is not in the configuration any more, so the manager answers")
 	}, "", "paths: [{name: z, steps: [{roles: [support]}, {after: 5m, people: [zoe]}]}]\n",
 		"people:\n", "people:\n  - {name: zoe, roles: [support], contact: [{receiver: frank-push}]}\n")
+}
+
+// A trainee who reads along has neither code nor link, and cannot acknowledge until it
+// is handed to them; a step reaches who stands behind.
+func TestTraineesDoNotAcknowledge(t *testing.T) {
+	t.Parallel()
+	routed(t, func(t *testing.T, s *scene) {
+		s.post(slow(), 2*time.Hour)
+		s.sleep(6 * time.Minute)
+		pages := s.phone.Pages()
+		require.ElementsMatch(t, []string{"ana", "eve", "ana", "ben"}, people(pages))
+		for _, p := range pages {
+			require.Equal(t, p.Person == "eve", p.Annot["act_url"] == "", p.Person)
+			require.Equal(t, p.Person == "eve", p.Annot["code"] == "", p.Person)
+			require.Equal(t, p.Person == "eve", !strings.Contains(p.Annot["actions"], "Acknowledge"), p.Person)
+			require.Equal(t, p.Person == "ben", strings.Contains(p.Annot["why"], "stands behind"), p.Person)
+		}
+		_, err := s.As("eve").Acknowledge(t.Context(), 1, "")
+		require.ErrorContains(t, err, "eve reads along with INC-1 as a trainee, and is not the one to take it")
+		_, err = s.frank.HandOver(t.Context(), 1, web.HandOverRequest{To: "eve", Note: "your first one"})
+		require.NoError(t, err)
+		s.sleep(time.Second)
+		inc, err := s.As("eve").Acknowledge(t.Context(), 1, "")
+		require.NoError(t, err)
+		require.EqualValues(t, "eve", inc.AcknowledgedBy)
+	}, "  - {role: support, people: [ben, ana], start: 2026-11-16, handover: \"monday 09:00\", tz: Europe/Madrid}\n", `  - role: support
+    layers:
+      - {name: first, people: [ana], start: 2026-11-16}
+      - {name: behind, as: secondary, people: [ben], start: 2026-11-16}
+      - {name: trainee, as: shadow, people: [eve], start: 2026-11-16}
+paths:
+  - {name: mine, steps: [{roles: [support]}, {after: 5m, behind: [support]}]}
+`)
 }

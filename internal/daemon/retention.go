@@ -41,7 +41,7 @@ func (f *flow) retain(ctx context.Context, keep time.Duration) (deleted int, err
 		}
 	}
 	for {
-		var alerts, silences, decisions, history, keys int64
+		var alerts, silences, decisions, history, keys, handovers int64
 		err := f.store.Update(ctx, func(tx *store.Tx) (err error) {
 			if alerts, err = tx.DeleteEndedAlerts(now.Add(-keepEnded), 10*retainBatch); err != nil {
 				return err
@@ -58,12 +58,15 @@ func (f *flow) retain(ctx context.Context, keep time.Duration) (deleted int, err
 			if keys, err = tx.DeleteDeadKeys(10 * retainBatch); err != nil {
 				return err
 			}
+			if handovers, err = tx.DeleteHandovers(now.Add(-keep), 10*retainBatch); err != nil {
+				return err
+			}
 			return tx.DeleteNotices(now.Add(-keepEnded))
 		})
 		if err != nil {
 			return deleted, fmt.Errorf("delete what ended long ago: %w", err)
 		}
-		if max(alerts, silences, decisions, history, keys) < 10*retainBatch {
+		if max(alerts, silences, decisions, history, keys, handovers) < 10*retainBatch {
 			return deleted, nil
 		}
 	}

@@ -135,6 +135,10 @@ func writeGolden(t *testing.T, version int64, file string) {
 		exec(`INSERT INTO password (person, body) VALUES ('ana', '{"person": "ana"}')`)
 		exec(`INSERT INTO invitation (person, hash, body) VALUES ('ben', 'code', '{"person": "ben"}')`)
 	}
+	if version >= 14 {
+		exec(`INSERT INTO handover (at, role, body) VALUES (?, 'support', '{"id": 1, "role": "support", "by": "ana"}')`, unix(goldenTime()))
+		exec(`INSERT INTO calendar (hash, body) VALUES ('hash', '{"id": 1, "person": "ana"}')`)
+	}
 	require.NoError(t, db.Close())
 
 	plain, err := os.ReadFile(path)
@@ -241,6 +245,9 @@ func checkGolden(t *testing.T, path string, version int64) {
 		changes, cerr := tx.Changes(ChangeQuery{Limit: 5})
 		require.NoError(t, cerr)
 		require.Equal(t, version >= 12, len(changes) == 1 && changes[0].Requester == "carla")
+		handovers, herr := tx.Handovers("support", 5)
+		require.NoError(t, herr)
+		require.Equal(t, version >= 14, len(handovers) == 1 && handovers[0].By == "ana")
 		entries, aerr := tx.VerifyAudit(&watchbill.AuditVerifier{}, func(err error) { t.Error(err) })
 		require.NoError(t, aerr)
 		require.Equal(t, version >= 10, entries == 1)

@@ -78,3 +78,38 @@ func (w *world) Severity(_ context.Context, id watchbill.IncidentID, who web.Act
 func (w *world) Assign(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.AssignRequest) (watchbill.Incident, error) {
 	return incidentOne(), w.act("%s of %s is %s by %s", r.Role, id, r.Person, who.Person)
 }
+
+func (w *world) HandoverPack(_ context.Context, role watchbill.RoleID) (watchbill.HandoverPack, error) {
+	return watchbill.HandoverPack{Role: role}, w.failing()
+}
+
+func (w *world) AcceptHandover(_ context.Context, who web.Actor, r web.AcceptRequest) (watchbill.Handover, error) {
+	return watchbill.Handover{ID: 1, Role: r.Role, By: who.Person, Note: r.Note}, w.act("handover of %s to %s: %s", r.Role, who.Person, r.Note)
+}
+
+func (w *world) ListHandovers(_ context.Context, role watchbill.RoleID, limit int) ([]watchbill.Handover, error) {
+	if limit == 1 {
+		return nil, w.failing()
+	}
+	return []watchbill.Handover{{ID: 1, Role: role}}, w.failing()
+}
+
+func (w *world) ImportLeave(_ context.Context, who web.Actor, r web.LeaveRequest) ([]watchbill.DutyChange, error) {
+	return nil, w.act("leave of %s by %s", r.Person, who.Person)
+}
+
+func (w *world) MakeCalendar(_ context.Context, who web.Actor, r web.CalendarRequest) (web.MadeCalendar, error) {
+	return web.MadeCalendar{URL: "https://watchbill.example.com/ical/s3cret.ics"}, w.act("calendar of %s%s by %s", r.Role, r.Person, who.Person)
+}
+
+func (w *world) ListCalendars(context.Context, web.Actor) ([]watchbill.CalendarFeed, error) {
+	return nil, w.failing()
+}
+
+func (w *world) RevokeCalendar(_ context.Context, who web.Actor, id int64) error {
+	return w.act("revoke calendar %d by %s", id, who.Person)
+}
+
+func (w *world) CalendarFeed(_ context.Context, secret string) ([]byte, error) {
+	return []byte("BEGIN:VCALENDAR of " + secret), w.failing()
+}

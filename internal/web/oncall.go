@@ -25,6 +25,7 @@ type DutyChanges interface {
 	DutyChanges(ctx context.Context) ([]watchbill.DutyChange, error)
 	ChangeDuty(ctx context.Context, who Actor, q DutyRequest) ([]watchbill.DutyChange, error)
 	EndDutyChange(ctx context.Context, who Actor, id int64, reason string) error
+	ImportLeave(ctx context.Context, who Actor, r LeaveRequest) ([]watchbill.DutyChange, error)
 }
 
 // DutyRequest is a change to make. A swap names an instant of each of the two

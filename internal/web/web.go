@@ -111,6 +111,8 @@ type Options struct {
 	Why          Why
 	Oncall       Oncall
 	DutyChanges  DutyChanges
+	Handovers    Handovers
+	Calendars    Calendars
 	Explain      func(ctx context.Context, q ExplainRequest) (any, error)
 	Runbook      func(name string) ([]byte, bool)
 	Reload       func(ctx context.Context, who Actor) error
@@ -213,6 +215,7 @@ func (s *Server) Routes() []Route {
 		s.drillRoutes(read, raise.person()),
 		s.planRoutes(read, raise.person()),
 		s.actionRoutes(read, raise.person()),
+		s.handoverRoutes(read, raise.person()), s.calendarRoutes(raise.person()),
 		s.auditRoutes(),
 		s.changeRoutes(read),
 		s.tokenRoutes(),

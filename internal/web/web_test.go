@@ -317,6 +317,8 @@ func setUp(t testing.TB) *world {
 		Explain:      w.explain,
 		Oncall:       w,
 		DutyChanges:  w,
+		Handovers:    w,
+		Calendars:    w,
 		Runbook:      func(name string) ([]byte, bool) { return []byte("# " + name), name == "disk-full" },
 		Reload:       func(context.Context, web.Actor) error { return w.act("reload") },
 		Ready:        func(context.Context) error { return w.failing() },
@@ -360,7 +362,7 @@ func problem(t testing.TB, rec *httptest.ResponseRecorder) (code watchbill.Code,
 }
 
 func target(r web.Route) string {
-	return strings.NewReplacer("{key}", "k", "{code}", "none", "{page}", "7", "{contact}", "3", "{duty}", "7", "{change}", "CHG-1", "{receiver}", "sms", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
+	return strings.NewReplacer("{key}", "k", "{code}", "none", "{page}", "7", "{contact}", "3", "{calendar}", "3", "{feed}", "s3cret.ics", "{duty}", "7", "{change}", "CHG-1", "{receiver}", "sms", "{rest...}", "fail", "{id}", "INC-1", "{name}", "disk-full", "{source}", "machine:hooks", "{token}", "wb_"+strings.Repeat("A", 49)).Replace(r.Path)
 }
 
 // Reading never changes anything, so that a link in a chat, a preview or a

@@ -54,6 +54,12 @@ func Run(t *testing.T, place func(t testing.TB) Place) {
 	})
 	t.Run("concurrency", func(t *testing.T) { t.Parallel(); concurrency(t, place(t)) })
 	t.Run("claims", func(t *testing.T) { t.Parallel(); claims(t, place(t)) })
+	t.Run("handovers", func(t *testing.T) {
+		t.Parallel()
+		s := open(t, place(t))
+		defer s.Close()
+		handoverTest(t, s)
+	})
 	t.Run("crash", func(t *testing.T) { t.Parallel(); crash(t, place(t)) })
 }
 
