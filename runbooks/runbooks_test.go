@@ -149,7 +149,7 @@ func TestLibrary(t *testing.T) {
 		require.Len(t, quick.Text, quickLines, "%s: the quick reference must fit into a page", r.Name)
 		for _, name := range []SectionName{Steps, Rollback} {
 			s, _ := r.Section(name)
-			for _, step := range s.Items {
+			for _, step := range s.Lines() {
 				if changes.MatchString(step) {
 					require.Contains(t, strings.ToLower(step), "two people", "%s: %s", r.Name, name)
 				}
@@ -398,5 +398,8 @@ func FuzzParse(f *testing.F) {
 		html, err := r.HTML()
 		require.NoError(t, err)
 		require.NotContains(t, strings.ToLower(string(html)), "<script")
+		for _, p := range Lint("x", content, func(string) bool { return false }, time.Unix(0, 0)) {
+			require.True(t, p.Line >= 1 && p.Line <= lines && p.Col >= 1, p.String())
+		}
 	})
 }
