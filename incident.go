@@ -104,6 +104,7 @@ const (
 	EventStatus       EventKind = "status_update"
 	EventPlanned      EventKind = "planned"
 	EventReminded     EventKind = "reminded"
+	EventRunbook      EventKind = "runbook"
 
 	EventPageDelivered EventKind = "page_delivered" // as the provider says
 	EventPageOpened    EventKind = "page_opened"

@@ -160,7 +160,8 @@ func TestLibrary(t *testing.T) {
 		require.NotContains(t, string(html), "raw HTML omitted", r.Name)
 	}
 	require.Equal(t, []string{
-		"authentication-failures", "dependency-down", "disk-full", "error-budget-burn", "incident-response",
+		"authentication-failures", "backup-and-restore", "certificate-expiry", "daily-health-checks", "dependency-down",
+		"disaster-recovery", "disk-full", "error-budget-burn", "incident-response", "release-rollback",
 	}, names)
 }
 
@@ -181,7 +182,15 @@ func TestLibraryFitsCommonAlerts(t *testing.T) {
 		"AuthenticationFailures":       "authentication-failures",
 		"SSHBruteForce":                "authentication-failures",
 		"SlowDown":                     "incident-response",
-		"CertificateAuthorityExpires":  "incident-response",
+		"CertificateAuthorityExpires":  "certificate-expiry",
+		"BlackboxSslCertExpiringSoon":  "certificate-expiry",
+		"KubeDeploymentRolloutStuck":   "release-rollback",
+		"DeploymentReplicasMismatch":   "release-rollback",
+		"BackupFailed":                 "backup-and-restore",
+		"RegionDown":                   "disaster-recovery",
+		"EtcdQuorumLost":               "disaster-recovery",
+		"SuspiciousProcess":            "authentication-failures",
+		"HealthCheckSlow":              "incident-response",
 	} {
 		a, ok := l.Find(watchbill.Labels{"alertname": alertname}, nil, watchbill.ActivityStates)
 		require.True(t, ok, alertname)

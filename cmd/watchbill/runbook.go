@@ -16,10 +16,10 @@ import (
 
 func (a *app) runbook() *cobra.Command {
 	c := &cobra.Command{
-		Use: "runbook", Short: "List, show and check runbooks",
+		Use: "runbook", Short: "List, show, check and run runbooks",
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.runbookList(), a.runbookShow(), a.runbookLint())
+	c.AddCommand(a.runbookList(), a.runbookShow(), a.runbookLint(), a.runbookRun())
 	return c
 }
 

@@ -237,6 +237,7 @@ func (d *Daemon) web() *web.Server {
 		Acts:         d.flow,
 		Moves:        d.flow,
 		Drills:       d.flow,
+		Runs:         f,
 		Responders:   d.flow,
 		Pages:        d.flow,
 		Texts:        d.flow,

@@ -86,6 +86,7 @@ type Options struct {
 	Acts         Acts
 	Moves        Moves
 	Drills       Drills
+	Runs         Runs
 	Responders   Responders
 	Pages        Pages
 	Texts        Texts
@@ -201,7 +202,7 @@ func (s *Server) Routes() []Route {
 		s.hookRoutes(),
 		s.actRoutes(),
 		s.contactRoutes(),
-		s.moveRoutes(raise.person()),
+		s.moveRoutes(raise.person()), s.runRoutes(raise.person()),
 		s.drillRoutes(read, raise.person()),
 		s.auditRoutes(),
 		s.changeRoutes(read),
