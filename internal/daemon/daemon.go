@@ -237,7 +237,7 @@ func (d *Daemon) web() *web.Server {
 		Acts:         d.flow,
 		Moves:        d.flow,
 		Drills:       d.flow,
-		Runs:         f,
+		Runs:         d.flow,
 		Responders:   d.flow,
 		Pages:        d.flow,
 		Texts:        d.flow,

@@ -177,15 +177,9 @@ func (w *work) escalate(id watchbill.IncidentID, who web.Actor, note string) err
 	if err != nil {
 		return err
 	}
-	timers, err := w.tx.TimersOf(id)
+	next, err := w.nextStep(id)
 	if err != nil {
 		return err
-	}
-	next := 0
-	for _, tm := range timers {
-		if tm.Kind == watchbill.TimerStep {
-			next = tm.Step
-		}
 	}
 	e, err := w.life.Escalate(w.now, inc, incident.Actor(who), next, note)
 	if err != nil {

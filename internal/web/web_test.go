@@ -258,6 +258,7 @@ func setUp(t testing.TB) *world {
 		Acts:         w,
 		Moves:        w,
 		Drills:       w,
+		Runs:         w,
 		Responders:   w,
 		Pages:        w,
 		Texts:        w,
