@@ -44,6 +44,24 @@ type Attached struct {
 	Reason         string    // `matched st!=""`
 }
 
+// How it was found.
+const (
+	ByURL      = "runbook_url"
+	ByLabels   = "labels"
+	ByActivity = "activity" // the last resort
+)
+
+// How says by what it was found.
+func (a Attached) How() string {
+	switch {
+	case strings.HasPrefix(a.Reason, "matched "):
+		return ByLabels
+	case strings.HasPrefix(a.Reason, "activity "):
+		return ByActivity
+	}
+	return ByURL
+}
+
 // Attach returns the runbook as a page carries it, with the reason for it.
 func (r Runbook) Attach(reason string) Attached {
 	return Attached{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -19,7 +20,7 @@ func (a *app) runbook() *cobra.Command {
 		Use: "runbook", Short: "List, show, check and run runbooks",
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.runbookList(), a.runbookShow(), a.runbookLint(), a.runbookRun())
+	c.AddCommand(a.runbookList(), a.runbookShow(), a.runbookLint(), a.runbookRun(), a.runbookCoverage())
 	return c
 }
 
@@ -127,6 +128,43 @@ func (a *app) runbookLint() *cobra.Command {
 			said := fmt.Sprintf("%d runbooks are sound", len(files))
 			text := func() { fmt.Fprintln(a.stdout, said) }
 			return a.print(all, text, text)
+		},
+	}
+}
+
+func (a *app) runbookCoverage() *cobra.Command {
+	return &cobra.Command{
+		Use: "coverage", Short: "List what has no runbook of its own", Args: args(cobra.NoArgs),
+		Long: "List the rules, targets, heartbeats, services and activities of a configuration whose alerts have no\n" +
+			"runbook, or only the last resort, one that their activity gives. -o extended and -o json list all of them\n" +
+			"with what they get. Labels that are known only when a rule fires are not looked at.",
+		Example: "  watchbill runbook coverage --config watchbill.yaml",
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			table := func(all bool) {
+				w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+				fmt.Fprintln(w, "RUNBOOK\tFOUND BY\tACTIVITY\tWHAT\tPLACE")
+				none, last := 0, 0
+				for _, c := range cfg.RunbookCover {
+					switch c.FoundBy {
+					case "":
+						none++
+					case "activity":
+						last++
+					default:
+						if !all {
+							continue
+						}
+					}
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", cmp.Or(c.Runbook, "-"), cmp.Or(c.FoundBy, "nothing"), c.Activity, c.What, cmp.Or(c.Place, "-"))
+				}
+				_ = w.Flush() // stdout's own error shows at the next write
+				fmt.Fprintf(a.stdout, "of %d, %d have no runbook and %d only the last resort\n", len(cfg.RunbookCover), none, last)
+			}
+			return a.print(cfg.RunbookCover, func() { table(false) }, func() { table(true) })
 		},
 	}
 }

@@ -68,6 +68,9 @@ type Config struct {
 	Incident   incident.Config
 	Changes    change.Config
 	Runbooks   runbooks.Config
+	// RunbookCover says for every alert that the configuration can bring about, and
+	// for every activity, which runbook it gets.
+	RunbookCover []RunbookCover
 	Notify     notify.Config
 	Auth       auth.Config
 	Watch      watchdog.Config
@@ -229,6 +232,7 @@ func (b *builder) build() {
 	b.changes()
 	b.assemble()
 	b.orphans()
+	b.runbookCover()
 }
 
 // general reads the daemon's own keys.

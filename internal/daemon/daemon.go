@@ -103,7 +103,7 @@ type Daemon struct {
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{
 		matrix: cfg.Matrix, coverage: cfg.Coverage, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
-		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks, auditURL: cfg.AuditURL,
+		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks, auditURL: cfg.AuditURL, cover: cfg.RunbookCover,
 		people: map[watchbill.PersonID]watchbill.Person{}, configured: map[watchbill.PersonID][]watchbill.Contact{},
 	}
 	for _, p := range cfg.People {

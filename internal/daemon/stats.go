@@ -23,6 +23,7 @@ type stats struct {
 	auditSeq     prometheus.Gauge
 	auditHead    prometheus.Gauge
 	published    prometheus.Gauge
+	bookCover    *prometheus.GaugeVec
 	staleBooks   prometheus.Gauge
 	gaps         prometheus.Gauge
 	firstGap     prometheus.Gauge
@@ -59,6 +60,10 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 		auditSeq:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_entries", Help: "Entries of the audit log when it was last sealed."}),
 		auditHead:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_head", Help: "The first 52 bits of the hash of the audit log's last entry when it was last sealed."}),
 		published:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_published_timestamp_seconds", Help: "When the audit log was last sealed and its head published."}),
+		bookCover: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "watchbill_runbook_coverage",
+			Help: "Alerts that the configuration can bring about, and activities, by what finds their runbook: runbook_url, labels, activity (the last resort) or nothing.",
+		}, []string{"found_by"}),
 		staleBooks:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_runbooks_stale", Help: "Runbooks that nobody reviewed for too long."}),
 		gaps:         f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_coverage_gaps", Help: "Gaps in the rosters in the days that coverage: looks ahead."}),
 		firstGap:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_coverage_first_gap_timestamp_seconds", Help: "When the first of these gaps begins; 0 when there is none."}),

@@ -13,6 +13,9 @@ import (
 
 // RunRunbook says back what it was asked.
 func (w *world) RunRunbook(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.RunRequest) (web.RunbookRun, error) {
+	if err := w.act("runbook %s %s", id, r.Answer); err != nil {
+		return web.RunbookRun{}, err
+	}
 	return web.RunbookRun{
 		Runbook: r.Runbook, Title: id.String(), Answers: []web.RunbookStep{{At: r.At, Answer: r.Answer, By: string(who.Person), Evidence: r.Evidence}},
 	}, nil
@@ -20,7 +23,7 @@ func (w *world) RunRunbook(_ context.Context, id watchbill.IncidentID, who web.A
 
 func TestRunRunbook(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := setUp(t)
 	const at = "/api/ops/v1/incidents/INC-1/runbook"
 	rec := w.call("support", http.MethodPost, at, `{"runbook": "disk-full", "at": "question 1", "answer": "yes", "evidence": "98 %"}`)
 	require.Equal(t, http.StatusOK, rec.Code, rec.Body)
