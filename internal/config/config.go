@@ -71,9 +71,9 @@ type Config struct {
 	// RunbookCover says for every alert that the configuration can bring about, and
 	// for every activity, which runbook it gets.
 	RunbookCover []RunbookCover
-	Notify     notify.Config
-	Auth       auth.Config
-	Watch      watchdog.Config
+	Notify       notify.Config
+	Auth         auth.Config
+	Watch        watchdog.Config
 
 	// AuditURL is where the head of the audit log is published; empty: nowhere.
 	AuditURL watchdog.Secret
