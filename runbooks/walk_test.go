@@ -3,6 +3,7 @@ package runbooks
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +62,7 @@ func TestLibraryRunsThroughEveryBranch(t *testing.T) {
 					got, err := next.Answer(p.At, answer)
 					require.NoError(t, err)
 					require.Equal(t, answer, got)
-					walk(next, append(path[:len(path):len(path)], key))
+					walk(next, append(slices.Clip(path), key))
 				}
 			}
 			walk(*r.Begin(), nil)
