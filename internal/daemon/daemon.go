@@ -238,6 +238,8 @@ func (d *Daemon) web() *web.Server {
 		Moves:        d.flow,
 		Drills:       d.flow,
 		Runs:         d.flow,
+		Plans:        d.flow,
+		Actions:      d.flow,
 		Responders:   d.flow,
 		Pages:        d.flow,
 		Texts:        d.flow,

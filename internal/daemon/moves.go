@@ -24,17 +24,6 @@ func (f *flow) Escalate(ctx context.Context, id watchbill.IncidentID, who web.Ac
 	})
 }
 
-// nextStep is the step of an incident that is due next by itself.
-func (w *work) nextStep(id watchbill.IncidentID) (next int, err error) {
-	timers, err := w.tx.TimersOf(id)
-	for _, tm := range timers {
-		if tm.Kind == watchbill.TimerStep {
-			next = tm.Step
-		}
-	}
-	return next, err
-}
-
 // HandOver asks a person to take an incident.
 func (f *flow) HandOver(ctx context.Context, id watchbill.IncidentID, who web.Actor, r web.HandOverRequest) (watchbill.Incident, error) {
 	return f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {

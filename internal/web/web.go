@@ -87,6 +87,8 @@ type Options struct {
 	Moves        Moves
 	Drills       Drills
 	Runs         Runs
+	Plans        Plans
+	Actions      Actions
 	Responders   Responders
 	Pages        Pages
 	Texts        Texts
@@ -204,6 +206,8 @@ func (s *Server) Routes() []Route {
 		s.contactRoutes(),
 		s.moveRoutes(raise.person()), s.runRoutes(raise.person()),
 		s.drillRoutes(read, raise.person()),
+		s.planRoutes(read, raise.person()),
+		s.actionRoutes(read, raise.person()),
 		s.auditRoutes(),
 		s.changeRoutes(read),
 	)
