@@ -111,6 +111,7 @@ const (
 	EventStatus       EventKind = "status_update"
 	EventPlanned      EventKind = "planned"
 	EventReminded     EventKind = "reminded"
+	EventRunbook      EventKind = "runbook"
 	EventPlan         EventKind = "plan"     // something happened to a step of the plan
 	EventAction       EventKind = "action"   // likewise to an action item
 	EventAssigned     EventKind = "assigned" // somebody has a part in it

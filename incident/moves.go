@@ -32,6 +32,24 @@ func over(inc watchbill.Incident, what string) error {
 		"%s is %s: there is nothing to %s", inc.ID, inc.State, what)
 }
 
+// Runbook records what somebody did by a runbook. It is an answer, and renews an
+// acknowledgement, as a note does.
+func (l *Life) Runbook(now time.Time, inc watchbill.Incident, who Actor, events ...watchbill.Event) (Effect, error) {
+	if err := over(inc, "run a runbook for"); err != nil {
+		return Effect{}, err
+	}
+	e := Effect{Incident: inc}
+	for _, ev := range events {
+		ev.At, ev.Kind, ev.Actor, ev.Via = now, watchbill.EventRunbook, string(who.Person), who.Via
+		e.Events = append(e.Events, ev)
+	}
+	answers(&e.Incident, who.Person)
+	if inc.State == watchbill.StateAcknowledged {
+		l.promise(now, &e, inc.AcknowledgedBy)
+	}
+	return e, nil
+}
+
 // Escalate has the next step fire now. next is the step that is due next by
 // itself. An acknowledged incident is open again and goes on with its second
 // step: whoever has it needs others.

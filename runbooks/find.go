@@ -44,6 +44,24 @@ type Attached struct {
 	Reason         string    // `matched st!=""`
 }
 
+// How it was found.
+const (
+	ByURL      = "runbook_url"
+	ByLabels   = "labels"
+	ByActivity = "activity" // the last resort
+)
+
+// How says by what it was found.
+func (a Attached) How() string {
+	switch {
+	case strings.HasPrefix(a.Reason, "matched "):
+		return ByLabels
+	case strings.HasPrefix(a.Reason, "activity "):
+		return ByActivity
+	}
+	return ByURL
+}
+
 // Attach returns the runbook as a page carries it, with the reason for it.
 func (r Runbook) Attach(reason string) Attached {
 	return Attached{
@@ -71,13 +89,22 @@ func (r Runbook) quickReference() string {
 func (r Runbook) firstAction() string {
 	for _, name := range []SectionName{QuickReference, Steps} {
 		section, _ := r.Section(name)
-		for _, line := range append(slices.Clone(section.Items), section.Text...) {
+		for _, line := range append(section.Lines(), section.Text...) {
 			if line = strings.TrimSpace(line); line != "" {
 				return clip(firstSentence(line), maxAction)
 			}
 		}
 	}
 	return ""
+}
+
+// Lines returns the section's items as plain text on one line each.
+func (s Section) Lines() []string {
+	lines := make([]string, len(s.Items))
+	for i, item := range s.Items {
+		lines[i] = item.Text
+	}
+	return lines
 }
 
 // firstSentence cuts after the first full stop that a space and a capital

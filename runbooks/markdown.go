@@ -35,8 +35,14 @@ func (r Runbook) HTML() ([]byte, error) {
 // body begins.
 func (p *parser) markdown(body []byte, line int) {
 	doc := engine().Parser().Parse(text.NewReader(body))
+	p.doc = doc
+	place := func(n ast.Node) (int, int) {
+		at := min(max(position(n), 0), len(body))
+		return line + bytes.Count(body[:at], []byte("\n")), at - bytes.LastIndexByte(body[:at], '\n')
+	}
 	lineOf := func(n ast.Node) int {
-		return line + bytes.Count(body[:min(max(n.Pos(), 0), len(body))], []byte("\n"))
+		l, _ := place(n)
+		return l
 	}
 	titled := false
 	var section *Section
@@ -50,7 +56,10 @@ func (p *parser) markdown(body []byte, line int) {
 		case isHeading && h.Level == 2:
 			section = p.section(plain(h, body), lineOf(h))
 		case section != nil:
-			section.add(n, body)
+			section.add(n, body, lineOf)
+			if section.Name == Decision {
+				p.decision(n, body, place)
+			}
 		}
 	}
 	if !titled {
@@ -87,8 +96,37 @@ func (p *parser) section(heading string, line int) *Section {
 	return &p.runbook.Sections[len(p.runbook.Sections)-1]
 }
 
+// position is where a block begins in the source. Of those that hold others
+// only, it is where the first of these begins.
+func position(n ast.Node) int {
+	for n != nil && n.Type() != ast.TypeInline {
+		if n.Kind() == ast.KindHeading || n.Lines().Len() == 0 && n.FirstChild() == nil {
+			return n.Pos()
+		}
+		if n.Lines().Len() > 0 {
+			return n.Lines().At(0).Start
+		}
+		n = n.FirstChild()
+	}
+	return 0
+}
+
+// changes reports whether an item is marked as a change of production, by the
+// words Two people or Change in bold.
+func changes(item ast.Node, source []byte) bool {
+	found := false
+	_ = ast.Walk(item, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if e, ok := n.(*ast.Emphasis); ok && entering && e.Level == 2 {
+			mark := strings.ToLower(strings.TrimRight(plain(e, source), ".:"))
+			found = found || mark == "two people" || mark == "change"
+		}
+		return ast.WalkContinue, nil
+	})
+	return found
+}
+
 // add takes one block into the section's items and text.
-func (s *Section) add(n ast.Node, source []byte) {
+func (s *Section) add(n ast.Node, source []byte, lineOf func(ast.Node) int) {
 	if list, ok := n.(*ast.List); ok {
 		number := list.Start
 		for item := list.FirstChild(); item != nil; item = item.NextSibling() {
@@ -96,7 +134,7 @@ func (s *Section) add(n ast.Node, source []byte) {
 			if first == "" && len(rest) == 0 {
 				continue
 			}
-			s.Items = append(s.Items, strings.TrimSpace(first))
+			s.Items = append(s.Items, Item{Text: strings.TrimSpace(first), More: rest, Line: lineOf(item), Change: changes(item, source)})
 			marker := "- "
 			if list.IsOrdered() {
 				marker = fmt.Sprintf("%d. ", number)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/alertmanager/matcher/parse"
 	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/yuin/goldmark/ast"
 	"go.yaml.in/yaml/v3"
 
 	"watchbill"
@@ -19,6 +20,12 @@ import (
 // Parse reads one runbook. Name is the file's name without .md. It never fails:
 // what can be read is in the runbook, what is wrong is in the problems.
 func Parse(name string, content []byte) (Runbook, []Problem) {
+	r, p := scan(name, content)
+	return r, p.problems
+}
+
+// scan is Parse with what else is known of the file.
+func scan(name string, content []byte) (Runbook, *parser) {
 	p := &parser{
 		file:    name + ".md",
 		runbook: Runbook{Name: name, Title: name},
@@ -34,9 +41,9 @@ func Parse(name string, content []byte) (Runbook, []Problem) {
 	if front != nil {
 		p.frontMatter(front)
 	}
-	p.runbook.Source = body
+	p.runbook.Source, p.bodyLine = body, bodyLine
 	p.markdown(body, bodyLine)
-	return p.runbook, p.problems
+	return p.runbook, p
 }
 
 type parser struct {
@@ -44,6 +51,10 @@ type parser struct {
 	runbook  Runbook
 	problems []Problem
 	badMatch bool // the match could not be read
+
+	tree     []Problem // of the decision: only Lint returns them
+	doc      ast.Node
+	bodyLine int // the file's line on which the Markdown begins
 }
 
 func (p *parser) problem(line, col int, message, hint string) {

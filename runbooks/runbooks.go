@@ -16,10 +16,27 @@
 //
 // Its title is the # heading. Its ## headings are the sections that the rest of
 // the program knows: Quick reference, Checks, Decision, Steps, Escalate,
-// Rollback, Communicate. The first six lines of the quick reference travel
+// Rollback, Communicate, Dependencies. The first six lines of the quick reference travel
 // inside the page, so that the page is of use when the link is not; the first
 // item of it is the page's first action. Write it as one imperative sentence
 // that is safe at any hour.
+//
+// # The decision
+//
+// The section Decision is a numbered list of questions. Below each stand its
+// answers, and each answer ends with an arrow and where it leads:
+//
+//  1. Are users hurt?
+//     - Yes: find out what changed. → next
+//     - No: it can wait. → steps 1, 7-9, then Communicate
+//     - Can't tell: → question 3
+//
+// It may lead to next (the next question), question 3, steps 2, 4-6, a section
+// (Checks, Steps, Escalate, Rollback, Communicate), another runbook (runbook
+// disk-full) or done; several are joined with ", then". An item with the words
+// **Two people.** or **Change.** in bold changes production. [Lint] finds
+// answers that lead nowhere, questions that nobody is asked or that never end,
+// and changes that nothing takes back.
 //
 // # Where runbooks come from
 //
@@ -54,7 +71,9 @@
 package runbooks
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -90,6 +109,7 @@ type Runbook struct {
 	Activities []watchbill.ActivityID
 	Levels     map[string]int // the level per skill that the work asks for
 	Sections   []Section      // in the order of the file
+	Questions  []Question     `json:",omitempty"` // of the section Decision
 	Source     []byte         // the Markdown without its front matter
 	Library    bool           // it came with the binary
 }
@@ -106,11 +126,12 @@ const (
 	Escalate       SectionName = "Escalate"
 	Rollback       SectionName = "Rollback"
 	Communicate    SectionName = "Communicate"
+	Dependencies   SectionName = "Dependencies"
 )
 
 // SectionNames returns the sections of a runbook in their usual order.
 func SectionNames() []SectionName {
-	return []SectionName{QuickReference, Checks, Decision, Steps, Escalate, Rollback, Communicate}
+	return []SectionName{QuickReference, Checks, Decision, Steps, Escalate, Rollback, Communicate, Dependencies}
 }
 
 // Section is what stands below one ## heading. A heading that is not known
@@ -118,8 +139,16 @@ func SectionNames() []SectionName {
 type Section struct {
 	Name  SectionName
 	Line  int      // of the heading, in the file
-	Items []string // its outermost list items, as plain text on one line each
+	Items []Item   // its outermost list items
 	Text  []string // all of it as plain text, one line per paragraph, item or line of code
+}
+
+// Item is one item of a section's list: a check, a step, a person to call.
+type Item struct {
+	Text   string   // plain text on one line
+	More   []string `json:",omitempty"` // what is below it: code and further lines
+	Line   int
+	Change bool `json:",omitempty"` // it changes production, and is marked so
 }
 
 // Section returns the section of a name, and false if the runbook has none.
@@ -286,4 +315,11 @@ func validName(name string) bool {
 		}
 	}
 	return name != ""
+}
+
+// Version is the first half of the SHA-256 of the runbook's Markdown, in
+// hexadecimal.
+func (r Runbook) Version() string {
+	sum := sha256.Sum256(r.Source)
+	return hex.EncodeToString(sum[:16])
 }

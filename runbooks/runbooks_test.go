@@ -149,7 +149,7 @@ func TestLibrary(t *testing.T) {
 		require.Len(t, quick.Text, quickLines, "%s: the quick reference must fit into a page", r.Name)
 		for _, name := range []SectionName{Steps, Rollback} {
 			s, _ := r.Section(name)
-			for _, step := range s.Items {
+			for _, step := range s.Lines() {
 				if changes.MatchString(step) {
 					require.Contains(t, strings.ToLower(step), "two people", "%s: %s", r.Name, name)
 				}
@@ -160,7 +160,8 @@ func TestLibrary(t *testing.T) {
 		require.NotContains(t, string(html), "raw HTML omitted", r.Name)
 	}
 	require.Equal(t, []string{
-		"authentication-failures", "dependency-down", "disk-full", "error-budget-burn", "incident-response",
+		"authentication-failures", "backup-and-restore", "certificate-expiry", "daily-health-checks", "dependency-down",
+		"disaster-recovery", "disk-full", "error-budget-burn", "incident-response", "release-rollback",
 	}, names)
 }
 
@@ -181,7 +182,15 @@ func TestLibraryFitsCommonAlerts(t *testing.T) {
 		"AuthenticationFailures":       "authentication-failures",
 		"SSHBruteForce":                "authentication-failures",
 		"SlowDown":                     "incident-response",
-		"CertificateAuthorityExpires":  "incident-response",
+		"CertificateAuthorityExpires":  "certificate-expiry",
+		"BlackboxSslCertExpiringSoon":  "certificate-expiry",
+		"KubeDeploymentRolloutStuck":   "release-rollback",
+		"DeploymentReplicasMismatch":   "release-rollback",
+		"BackupFailed":                 "backup-and-restore",
+		"RegionDown":                   "disaster-recovery",
+		"EtcdQuorumLost":               "disaster-recovery",
+		"SuspiciousProcess":            "authentication-failures",
+		"HealthCheckSlow":              "incident-response",
 	} {
 		a, ok := l.Find(watchbill.Labels{"alertname": alertname}, nil, watchbill.ActivityStates)
 		require.True(t, ok, alertname)
@@ -398,5 +407,8 @@ func FuzzParse(f *testing.F) {
 		html, err := r.HTML()
 		require.NoError(t, err)
 		require.NotContains(t, strings.ToLower(string(html)), "<script")
+		for _, p := range Lint("x", content, func(string) bool { return false }, time.Unix(0, 0)) {
+			require.True(t, p.Line >= 1 && p.Line <= lines && p.Col >= 1, p.String())
+		}
 	})
 }

@@ -69,9 +69,12 @@ type Config struct {
 	Incident   incident.Config
 	Changes    change.Config
 	Runbooks   runbooks.Config
-	Notify     notify.Config
-	Auth       auth.Config
-	Watch      watchdog.Config
+	// RunbookCover says for every alert that the configuration can bring about, and
+	// for every activity, which runbook it gets.
+	RunbookCover []RunbookCover
+	Notify       notify.Config
+	Auth         auth.Config
+	Watch        watchdog.Config
 
 	// AuditURL is where the head of the audit log is published; empty: nowhere.
 	AuditURL watchdog.Secret
@@ -230,6 +233,7 @@ func (b *builder) build() {
 	b.changes()
 	b.assemble()
 	b.orphans()
+	b.runbookCover()
 }
 
 // general reads the daemon's own keys.

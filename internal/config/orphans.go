@@ -25,6 +25,8 @@ type orphan struct {
 	src    *source // for what does not stand in a configuration file
 	line   int
 	labels watchbill.Labels
+
+	annotations watchbill.Labels
 }
 
 // orphans names the signals, rules, targets and services whose alerts would land
@@ -190,6 +192,8 @@ func (b *builder) ruleAlerts() []orphan {
 				var rule struct {
 					Alert  string            `yaml:"alert"`
 					Labels map[string]string `yaml:"labels"`
+
+					Annotations map[string]string `yaml:"annotations"`
 				}
 				if n.Decode(&rule) != nil || rule.Alert == "" {
 					continue
@@ -203,7 +207,7 @@ func (b *builder) ruleAlerts() []orphan {
 					}
 				}
 				o := at
-				o.labels = labels
+				o.labels, o.annotations = labels, rule.Annotations
 				if o.what == "" {
 					o.what, o.line = "the rule "+rule.Alert, n.Line
 				}

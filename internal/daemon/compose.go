@@ -37,6 +37,7 @@ type rooms struct {
 	services    []watchbill.Service
 	line        func(path string) string // where something stands in the configuration
 	coverage    config.Coverage
+	cover       []config.RunbookCover
 
 	auditURL       watchdog.Secret
 	keepIncidents  time.Duration

@@ -104,7 +104,7 @@ type Daemon struct {
 func build(cfg *config.Config, o Options) (*rooms, error) {
 	r := &rooms{
 		matrix: cfg.Matrix, coverage: cfg.Coverage, externalURL: cfg.ExternalURL, keepIncidents: cfg.KeepIncidents, targets: cfg.Targets, services: cfg.Services,
-		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks, auditURL: cfg.AuditURL,
+		line: cfg.Line, pagesPerMinute: cfg.PagesPerMinute, hooks: cfg.Hooks, auditURL: cfg.AuditURL, cover: cfg.RunbookCover,
 		people: map[watchbill.PersonID]watchbill.Person{}, configured: map[watchbill.PersonID][]watchbill.Contact{},
 	}
 	for _, p := range cfg.People {
@@ -242,6 +242,7 @@ func (d *Daemon) web() *web.Server {
 		Acts:         d.flow,
 		Moves:        d.flow,
 		Drills:       d.flow,
+		Runs:         d.flow,
 		Plans:        d.flow,
 		Actions:      d.flow,
 		Responders:   d.flow,

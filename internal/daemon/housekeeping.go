@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"github.com/go-co-op/gocron/v2"
+
+	"watchbill/runbooks"
 )
 
 // housekeeping starts the jobs that nobody waits for: no page depends on one of
@@ -46,5 +49,13 @@ func (d *Daemon) verifyChains(ctx context.Context) {
 }
 
 func (d *Daemon) countStale(context.Context) {
-	d.stats.staleBooks.Set(float64(len(d.rooms.Load().runbooks.Stale(time.Now()))))
+	r := d.rooms.Load()
+	d.stats.staleBooks.Set(float64(len(r.runbooks.Stale(time.Now()))))
+	found := map[string]int{runbooks.ByURL: 0, runbooks.ByLabels: 0, runbooks.ByActivity: 0, "nothing": 0}
+	for _, c := range r.cover {
+		found[cmp.Or(c.FoundBy, "nothing")]++
+	}
+	for by, n := range found {
+		d.stats.bookCover.WithLabelValues(by).Set(float64(n))
+	}
 }

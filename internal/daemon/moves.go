@@ -13,15 +13,9 @@ import (
 // Escalate has an incident's next step fire now.
 func (f *flow) Escalate(ctx context.Context, id watchbill.IncidentID, who web.Actor, r web.EscalateRequest) (watchbill.Incident, error) {
 	return f.act(ctx, id, func(w *work, inc watchbill.Incident) (incident.Effect, error) {
-		next := 0
-		timers, err := w.tx.TimersOf(id)
+		next, err := w.nextStep(id)
 		if err != nil {
 			return incident.Effect{}, err
-		}
-		for _, tm := range timers {
-			if tm.Kind == watchbill.TimerStep {
-				next = tm.Step
-			}
 		}
 		if r.Generation != 0 && (r.Generation != inc.Generation || r.Step != next) {
 			return incident.Effect{Incident: inc}, nil // it went on since the caller looked

@@ -80,7 +80,7 @@ func (w *work) checklist(inc watchbill.Incident, name string, f *incident.PlanFa
 			"there is no runbook %q to import from", f.Runbook)
 	}
 	if s, ok := book.Section(runbooks.Steps); ok {
-		f.Lines = s.Items
+		f.Lines = s.Lines()
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type stats struct {
 	auditSeq     prometheus.Gauge
 	auditHead    prometheus.Gauge
 	published    prometheus.Gauge
+	bookCover    *prometheus.GaugeVec
 	staleBooks   prometheus.Gauge
 	expiring     prometheus.Gauge
 	gaps         prometheus.Gauge
@@ -52,14 +53,18 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 			Name: "watchbill_timer_lateness_seconds", Help: "How long after its due time a timer was acted on.",
 			Buckets: []float64{.005, .02, .1, .25, .5, 1, 5, 30, 60, 300},
 		}),
-		timerErrors:  f.NewCounter(prometheus.CounterOpts{Name: "watchbill_timer_errors_total", Help: "Rounds of the timer loop that failed and were tried again."}),
-		reloaded:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_config_last_reload_success", Help: "Whether the last reload of the configuration took effect."}),
-		reloadTime:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was loaded."}),
-		audited:      f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_verified_timestamp_seconds", Help: "When all event chains were last verified."}),
-		broken:       f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_broken_chains", Help: "Things that are wrong with the record: chains of events, checkpoints, the audit log."}),
-		auditSeq:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_entries", Help: "Entries of the audit log when it was last sealed."}),
-		auditHead:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_head", Help: "The first 52 bits of the hash of the audit log's last entry when it was last sealed."}),
-		published:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_published_timestamp_seconds", Help: "When the audit log was last sealed and its head published."}),
+		timerErrors: f.NewCounter(prometheus.CounterOpts{Name: "watchbill_timer_errors_total", Help: "Rounds of the timer loop that failed and were tried again."}),
+		reloaded:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_config_last_reload_success", Help: "Whether the last reload of the configuration took effect."}),
+		reloadTime:  f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was loaded."}),
+		audited:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_verified_timestamp_seconds", Help: "When all event chains were last verified."}),
+		broken:      f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_broken_chains", Help: "Things that are wrong with the record: chains of events, checkpoints, the audit log."}),
+		auditSeq:    f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_entries", Help: "Entries of the audit log when it was last sealed."}),
+		auditHead:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_head", Help: "The first 52 bits of the hash of the audit log's last entry when it was last sealed."}),
+		published:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_audit_published_timestamp_seconds", Help: "When the audit log was last sealed and its head published."}),
+		bookCover: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "watchbill_runbook_coverage",
+			Help: "Alerts that the configuration can bring about, and activities, by what finds their runbook: runbook_url, labels, activity (the last resort) or nothing.",
+		}, []string{"found_by"}),
 		staleBooks:   f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_runbooks_stale", Help: "Runbooks that nobody reviewed for too long."}),
 		expiring:     f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_tokens_expiring", Help: "Tokens that are in use and end within 14 days."}),
 		gaps:         f.NewGauge(prometheus.GaugeOpts{Name: "watchbill_coverage_gaps", Help: "Gaps in the rosters in the days that coverage: looks ahead."}),

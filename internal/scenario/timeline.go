@@ -115,7 +115,7 @@ func eventText(inc daemon.RecordedIncident, e watchbill.Event) string {
 			texts = append(texts, m.Why)
 		}
 		return strings.Join(texts, "; ")
-	case watchbill.EventAcknowledged, watchbill.EventNote, watchbill.EventResolved, watchbill.EventEscalated, watchbill.EventHandedOver,
+	case watchbill.EventAcknowledged, watchbill.EventNote, watchbill.EventRunbook, watchbill.EventResolved, watchbill.EventEscalated, watchbill.EventHandedOver,
 		watchbill.EventRerouted, watchbill.EventSnoozed, watchbill.EventCalled,
 		watchbill.EventStatus, watchbill.EventPlanned, watchbill.EventReminded, watchbill.EventPlan,
 		watchbill.EventAction, watchbill.EventAssigned:

@@ -90,6 +90,7 @@ func TestPermissions(t *testing.T) {
 		"POST /api/ops/v1/incidents/{id}/not-mine":   marked,
 		"POST /api/ops/v1/incidents/{id}/snooze":     marked,
 		"POST /api/ops/v1/incidents/{id}/call":       marked,
+		"POST /api/ops/v1/incidents/{id}/runbook":    marked,
 		"GET /i/{id}":                                readers,
 		"GET /runbooks/{name}":                       readers,
 		"POST /api/v1/write":                         "machine:write",

@@ -90,6 +90,7 @@ type Options struct {
 	Acts         Acts
 	Moves        Moves
 	Drills       Drills
+	Runs         Runs
 	Plans        Plans
 	Actions      Actions
 	Responders   Responders
@@ -211,7 +212,7 @@ func (s *Server) Routes() []Route {
 		s.hookRoutes(),
 		s.actRoutes(),
 		s.contactRoutes(),
-		s.moveRoutes(raise.person()),
+		s.moveRoutes(raise.person()), s.runRoutes(raise.person()),
 		s.drillRoutes(read, raise.person()),
 		s.planRoutes(read, raise.person()),
 		s.actionRoutes(read, raise.person()),

@@ -293,6 +293,7 @@ func setUp(t testing.TB) *world {
 		Acts:         w,
 		Moves:        w,
 		Drills:       w,
+		Runs:         w,
 		Plans:        w,
 		Actions:      w,
 		Responders:   w,
