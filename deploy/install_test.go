@@ -96,10 +96,10 @@ type statefulSet struct {
 				Token    *bool `yaml:"automountServiceAccountToken"`
 				Grace    int   `yaml:"terminationGracePeriodSeconds"`
 				Security struct {
-					NonRoot bool `yaml:"runAsNonRoot"`
-					User    int  `yaml:"runAsUser"`
-					Group   int  `yaml:"runAsGroup"`
-					FSGroup int  `yaml:"fsGroup"`
+					NonRoot bool                  `yaml:"runAsNonRoot"`
+					User    int                   `yaml:"runAsUser"`
+					Group   int                   `yaml:"runAsGroup"`
+					FSGroup int                   `yaml:"fsGroup"`
 					Seccomp struct{ Type string } `yaml:"seccompProfile"`
 				} `yaml:"securityContext"`
 				Containers []struct {
@@ -113,9 +113,9 @@ type statefulSet struct {
 						ReadOnly     bool  `yaml:"readOnlyRootFilesystem"`
 						Capabilities struct{ Drop []string }
 					} `yaml:"securityContext"`
-					Startup   probe                        `yaml:"startupProbe"`
-					Live      probe                        `yaml:"livenessProbe"`
-					Ready     probe                        `yaml:"readinessProbe"`
+					Startup   probe `yaml:"startupProbe"`
+					Live      probe `yaml:"livenessProbe"`
+					Ready     probe `yaml:"readinessProbe"`
 					Resources struct{ Requests, Limits labels }
 					Mounts    []struct {
 						Name, MountPath string
