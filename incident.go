@@ -60,6 +60,13 @@ type Incident struct {
 	Escalated      string     `json:"escalated,omitempty"`  // why the next step fires before its time
 	Previous       IncidentID `json:"previous,omitempty"`   // the closed incident of the same key
 
+	Plan  []PlanStep `json:"plan,omitempty"`  // how it will be resolved, in order
+	Proof *Proof     `json:"proof,omitempty"` // what people said of it when it was over
+
+	Actions    []ActionItem              `json:"actions,omitempty"`     // what is left to do
+	Parts      map[IncidentRole]PersonID `json:"parts,omitempty"`       // who is commander, responder, scribe
+	SeverityBy PersonID                  `json:"severity_by,omitempty"` // who changed the severity last, if a person did
+
 	Drill *Drill `json:"drill,omitempty"` // nil: it is real
 
 	Seq  int64  `json:"seq"`  // number of its last event
@@ -104,6 +111,9 @@ const (
 	EventStatus       EventKind = "status_update"
 	EventPlanned      EventKind = "planned"
 	EventReminded     EventKind = "reminded"
+	EventPlan         EventKind = "plan"     // something happened to a step of the plan
+	EventAction       EventKind = "action"   // likewise to an action item
+	EventAssigned     EventKind = "assigned" // somebody has a part in it
 
 	EventPageDelivered EventKind = "page_delivered" // as the provider says
 	EventPageOpened    EventKind = "page_opened"
@@ -196,6 +206,12 @@ const (
 	TimerPlan   TimerKind = "plan"   // a plan
 
 	TimerDrill TimerKind = "drill" // a drill's time is over
+
+	TimerProof TimerKind = "proof" // the closing proof is owed
+
+	// What belongs to the incident whatever its generation.
+	TimerPlanStep TimerKind = "plan_step" // a step of the plan is overdue
+	TimerAction   TimerKind = "action"    // an action item is due
 )
 
 // Timer is a row that says what happens to an incident at Due. There is at most

@@ -39,6 +39,7 @@ const (
 	CallResponder CallKind = "responder" // called to help
 	CallHandOver  CallKind = "handover"  // asked to take it over
 	CallReminder  CallKind = "reminder"  // whoever has it owes something
+	CallPlan      CallKind = "plan"      // a step of the plan is theirs, or overdue
 )
 
 // Key is the idempotency key of the page: the same page has the same key in

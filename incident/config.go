@@ -19,4 +19,6 @@ type Config struct {
 	Quiet time.Duration
 	// Reminders are what whoever acknowledged owes; none by default.
 	Reminders Reminders
+	// Proof is what must be known before an incident is closed.
+	Proof ProofRules
 }

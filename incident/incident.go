@@ -60,6 +60,7 @@ func New(cfg Config) *Life {
 	if cfg.Quiet == 0 {
 		cfg.Quiet = time.Hour
 	}
+	cfg.Proof = cfg.Proof.WithDefaults()
 	return &Life{cfg: cfg}
 }
 
@@ -74,6 +75,7 @@ type Effect struct {
 	Set      []watchbill.Timer
 	Cancel   []watchbill.TimerKind
 	Calls    []Call // pages beside the path
+	blocked  string // why a step of the plan goes no further
 }
 
 // Opening is what a new incident starts with.
@@ -145,7 +147,7 @@ func restart(now time.Time, e *Effect, reason string) {
 	inc.Generation++
 	inc.State = watchbill.StateOpen
 	inc.PageReason, inc.PathBegan, inc.HeldBy, inc.Escalated = reason, now, "", ""
-	inc.AckDeadline, inc.Acks = time.Time{}, nil
+	inc.AckDeadline, inc.Acks, inc.Proof = time.Time{}, nil, nil
 	inc.ResolvedAt, inc.ResolvedBy, inc.QuietUntil = time.Time{}, "", time.Time{}
 	e.Stop, e.Page = true, true
 	e.Cancel = append(e.Cancel, watchbill.TimerAck, watchbill.TimerClose, watchbill.TimerQuiet)
@@ -196,7 +198,7 @@ func (l *Life) AlertEnded(now time.Time, inc watchbill.Incident, a watchbill.Ale
 		self(now, watchbill.EventAlertEnded, "%s ended; %d still firing", differing(a, inc), firing),
 	}}
 	if firing > 0 {
-		if inc.State.Live() && inc.Severity.HigherThan(rest) {
+		if inc.State.Live() && inc.Severity.HigherThan(rest) && inc.SeverityBy == "" {
 			l.fall(now, &e, rest)
 		}
 		return e
@@ -343,6 +345,10 @@ func (l *Life) Resolve(now time.Time, inc watchbill.Incident, r Resolution) (Eff
 	e.Incident.HeldBy = ""
 	e.Incident.Offered, e.Incident.Awaited, e.Incident.Escalated = "", nil, ""
 	text := "resolved: " + r.Reason
+	if r.Proof.Cause != "" || r.Proof.Verdict != "" {
+		e.Incident.Proof = merge(nil, r.Proof, r.By.Person, now)
+		text += "; " + said(*e.Incident.Proof)
+	}
 	if r.Firing > 0 {
 		until := r.Quiet
 		if until.IsZero() {
@@ -368,6 +374,7 @@ type Resolution struct {
 	Reason string
 	Firing int       // alerts that still fire
 	Quiet  time.Time // until when they are held quiet
+	Proof  watchbill.Proof
 }
 
 // QuietEnded reopens an incident that a person resolved while its alerts fired,
@@ -383,8 +390,7 @@ func (l *Life) QuietEnded(now time.Time, inc watchbill.Incident, firing int) Eff
 // Close ends an incident whose reopen window has passed.
 func (l *Life) Close(now time.Time, inc watchbill.Incident) Effect {
 	e := Effect{Incident: inc}
-	e.Incident.State, e.Incident.ClosedAt = watchbill.StateClosed, now
 	e.Events = append(e.Events, self(now, watchbill.EventClosed, "closed: it stayed quiet for %s", now.Sub(inc.ResolvedAt).Round(time.Second)))
-	e.Cancel = append(e.Cancel, watchbill.TimerAck, watchbill.TimerQuiet, watchbill.TimerClose, watchbill.TimerStep)
+	l.shut(now, &e)
 	return e
 }

@@ -38,7 +38,7 @@ func (a *app) incident() *cobra.Command {
 		Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.incidentList(), a.incidentShow(), a.incidentWhy(), a.incidentAck(), a.incidentNote(), a.incidentResolve(),
-		a.incidentEscalate(), a.incidentHandOver(), a.incidentNotMine(), a.incidentSnooze(), a.incidentCall(), a.incidentStatus())
+		a.incidentEscalate(), a.incidentHandOver(), a.incidentNotMine(), a.incidentSnooze(), a.incidentCall(), a.incidentStatus(), a.incidentSeverity(), a.incidentRole(), a.incidentClose(), a.incidentExport())
 	return c
 }
 
@@ -183,7 +183,7 @@ func (a *app) incidentNote() *cobra.Command {
 }
 
 func (a *app) incidentResolve() *cobra.Command {
-	var reason string
+	var reason, cause, verdict string
 	var quiet time.Duration
 	c := &cobra.Command{
 		Use: "resolve INCIDENT", Short: "Say that an incident is over", Args: args(cobra.ExactArgs(1)),
@@ -195,7 +195,7 @@ func (a *app) incidentResolve() *cobra.Command {
 				return usageError{errors.New("--reason is needed: say how you know that it is over")}
 			}
 			return a.one(words[0], func(client *web.Client, id watchbill.IncidentID) error {
-				r := web.ResolveRequest{Reason: reason}
+				r := web.ResolveRequest{Reason: reason, Cause: cause, Verdict: watchbill.Verdict(verdict)}
 				if quiet > 0 {
 					r.QuietUntil = time.Now().Add(quiet)
 				}
@@ -212,6 +212,8 @@ func (a *app) incidentResolve() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "`TEXT`: how you know that it is over (needed)")
+	c.Flags().StringVar(&cause, "cause", "", "`TEXT`: what caused it, for the closing proof, if it is known by now")
+	c.Flags().StringVar(&verdict, "verdict", "", "`VERDICT` on it: useful, noise or unclear")
 	c.Flags().DurationVar(&quiet, "quiet", 0, "hold alerts that still fire quiet for this `DURATION`, like 30m (default: incidents.quiet of the configuration)")
 	return c
 }

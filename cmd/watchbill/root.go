@@ -76,7 +76,7 @@ func newRoot(p process) *cobra.Command {
 	flags.VarP(&a.output, "output", "o", "how results are printed: simple, extended or json")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.serve(), a.demo(), a.initVerb(), a.importVerb(), a.check(), a.explain(), a.test(), a.replay(), a.play(), a.incident(), a.alert(), a.raise(), a.drill(), a.silence(), a.contact(), a.oncall(), a.coverage(), a.change(), a.report(), a.target(), a.gate(), a.signal(), a.heartbeat(), a.token(), a.audit(), a.alarm(), a.backup(), a.restore(), a.hold(), a.dashboards(), a.manual(), a.version())
+	root.AddCommand(a.serve(), a.demo(), a.initVerb(), a.importVerb(), a.check(), a.explain(), a.test(), a.replay(), a.play(), a.incident(), a.alert(), a.raise(), a.plan(), a.action(), a.drill(), a.silence(), a.contact(), a.oncall(), a.coverage(), a.change(), a.report(), a.target(), a.gate(), a.signal(), a.heartbeat(), a.token(), a.audit(), a.alarm(), a.backup(), a.restore(), a.hold(), a.dashboards(), a.manual(), a.version())
 	return root
 }
 

@@ -41,6 +41,7 @@ func (b *builder) timing() {
 	b.cfg.Incident.ReopenWindow = b.positive(in.ReopenWindow, "reopen_window")
 	b.cfg.Incident.Quiet = b.positive(in.Quiet, "quiet")
 	b.reminders()
+	b.closingProof()
 	t := escalation.Timing{
 		Second: b.positive(esc.Second, "second"), Manager: b.positive(esc.Manager, "manager"),
 		Everyone: b.positive(esc.Everyone, "everyone"), Repeat: b.positive(esc.Repeat, "repeat"),

@@ -42,6 +42,7 @@ type sections struct {
 	Changes      changesSection     `yaml:"changes"`
 	Escalation   escalationSection  `yaml:"escalation"`
 	Reminders    remindersSection   `yaml:"reminders"`
+	ClosingProof proofSection       `yaml:"closing_proof"`
 	Receivers    raw                `yaml:"receivers"`
 	SMS          []smsEntry         `yaml:"sms"`
 	InhibitRules raw                `yaml:"inhibit_rules"`
@@ -196,6 +197,12 @@ type remindersSection struct {
 	Status table[duration] `yaml:"status"`
 	Plan   table[duration] `yaml:"plan"`
 	Grace  duration        `yaml:"grace"`
+}
+
+type proofSection struct {
+	Require table[[]text] `yaml:"require"`
+	Remind  duration      `yaml:"remind"`
+	Signal  duration      `yaml:"signal"`
 }
 
 type escalationSection struct {

@@ -79,7 +79,7 @@ func (f *flow) Resolve(ctx context.Context, id watchbill.IncidentID, who web.Act
 		if err != nil {
 			return incident.Effect{}, err
 		}
-		return w.life.Resolve(w.now, inc, incident.Resolution{By: incident.Actor(who), Reason: r.Reason, Firing: firing, Quiet: r.QuietUntil})
+		return w.life.Resolve(w.now, inc, incident.Resolution{By: incident.Actor(who), Reason: r.Reason, Firing: firing, Quiet: r.QuietUntil, Proof: watchbill.Proof{Cause: r.Cause, Verdict: r.Verdict}})
 	})
 }
 

@@ -161,7 +161,10 @@ func (w *work) applyChange(e change.Effect, who incident.Actor) (watchbill.Chang
 	if c.Incident == 0 {
 		return c, nil
 	}
-	return c, w.onIncident(c, e.Events, who)
+	if err := w.onIncident(c, e.Events, who); err != nil {
+		return c, err
+	}
+	return c, w.changeEnded(c, who)
 }
 
 // onIncident writes on the timeline of a change's incident what happened to it. A

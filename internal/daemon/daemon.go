@@ -237,6 +237,8 @@ func (d *Daemon) web() *web.Server {
 		Acts:         d.flow,
 		Moves:        d.flow,
 		Drills:       d.flow,
+		Plans:        d.flow,
+		Actions:      d.flow,
 		Responders:   d.flow,
 		Pages:        d.flow,
 		Texts:        d.flow,

@@ -216,7 +216,7 @@ func (w *work) alertDue(fp watchbill.Fingerprint) error {
 
 func (w *work) incidentTimer(tm watchbill.Timer) error {
 	inc, err := w.incident(tm.Incident)
-	if err != nil || inc.Generation != tm.Generation && tm.Kind != watchbill.TimerDrill {
+	if err != nil || inc.Generation != tm.Generation && !ageless(tm.Kind) {
 		return err
 	}
 	if inc.ID == store.SelfTestID {
@@ -236,6 +236,15 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 			_, known := w.people[inc.AcknowledgedBy]
 			return w.apply(w.life.Reminder(w.now, inc, tm, known), nil, w.lapsed(inc, "you had acknowledged it"))
 		}
+	case watchbill.TimerPlanStep:
+		known := func(id watchbill.PersonID) bool { _, ok := w.people[id]; return ok }
+		return w.apply(w.life.StepsDue(w.now, inc, known), nil, w.lapsed(inc, "you had acknowledged it"))
+	case watchbill.TimerAction:
+		return w.actionsDue(inc)
+	case watchbill.TimerProof:
+		if inc.State == watchbill.StateResolved {
+			return w.proofOwed(inc)
+		}
 	case watchbill.TimerDrill:
 		if inc.Drill != nil && inc.State.Live() {
 			return w.apply(w.life.DrillOver(w.now, inc), nil, nil)
@@ -244,10 +253,15 @@ func (w *work) incidentTimer(tm watchbill.Timer) error {
 		return w.quietEnded(inc)
 	case watchbill.TimerClose:
 		if inc.State == watchbill.StateResolved {
-			return w.apply(w.life.Close(w.now, inc), nil, nil)
+			return w.closes(inc)
 		}
 	}
 	return nil
+}
+
+// ageless reports whether a timer belongs to its incident whatever its generation.
+func ageless(k watchbill.TimerKind) bool {
+	return k == watchbill.TimerDrill || k == watchbill.TimerPlanStep || k == watchbill.TimerAction
 }
 
 // lapsed is the person who had acknowledged: paged with step 0.

@@ -117,7 +117,8 @@ func eventText(inc daemon.RecordedIncident, e watchbill.Event) string {
 		return strings.Join(texts, "; ")
 	case watchbill.EventAcknowledged, watchbill.EventNote, watchbill.EventResolved, watchbill.EventEscalated, watchbill.EventHandedOver,
 		watchbill.EventRerouted, watchbill.EventSnoozed, watchbill.EventCalled,
-		watchbill.EventStatus, watchbill.EventPlanned, watchbill.EventReminded:
+		watchbill.EventStatus, watchbill.EventPlanned, watchbill.EventReminded, watchbill.EventPlan,
+		watchbill.EventAction, watchbill.EventAssigned:
 		if e.Actor != watchbill.ActorSelf {
 			return fmt.Sprintf("%s %s: %s", inc.ID, e.Actor, e.Text)
 		}

@@ -54,7 +54,7 @@ const (
 	auditNoAck = `SELECT i.id FROM incident i WHERE i.state = 'acknowledged' AND i.id > 0
 		AND NOT EXISTS (SELECT 1 FROM timer t WHERE t.incident = i.id AND t.kind = 'ack')`
 	auditNoEnd = `SELECT i.id FROM incident i WHERE i.state = 'resolved' AND i.id > 0
-		AND NOT EXISTS (SELECT 1 FROM timer t WHERE t.incident = i.id AND t.kind IN ('close', 'quiet'))`
+		AND NOT EXISTS (SELECT 1 FROM timer t WHERE t.incident = i.id AND t.kind IN ('close', 'quiet', 'proof'))`
 	auditLost = `SELECT a.fingerprint FROM alert a INDEXED BY alert_due WHERE a.ended = 0 AND a.incident = 0 AND a.muted = ''`
 	// A page of an open incident's present generation leaves the outbox only by
 	// an attempt that says so. Acknowledging and resolving drop pages too, and a

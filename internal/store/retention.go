@@ -107,7 +107,7 @@ func (t *Tx) missing(report func(watchbill.IncidentID, error)) error {
 }
 
 // Expired returns closed incidents of which nothing happened since before and no
-// alert fires, oldest first.
+// alert fires and no action item is left, oldest first.
 func (t *Tx) Expired(before time.Time, limit int) ([]watchbill.IncidentID, error) {
 	var all []watchbill.IncidentID
 	err := t.each("list expired incidents", func(rows *sql.Rows) error {
@@ -118,6 +118,7 @@ func (t *Tx) Expired(before time.Time, limit int) ([]watchbill.IncidentID, error
 	}, `SELECT id FROM incident WHERE id > 0 AND state = 'closed' AND opened_at < ?
 		AND NOT EXISTS (SELECT 1 FROM event WHERE event.incident = incident.id AND event.seq = incident.seq AND event.at >= ?)
 		AND NOT EXISTS (SELECT 1 FROM alert WHERE alert.incident = incident.id AND alert.ended = 0)
+		AND NOT EXISTS (SELECT 1 FROM timer WHERE timer.incident = incident.id AND timer.kind = 'action')
 		ORDER BY id LIMIT ?`, unix(before), unix(before), limit)
 	return all, err
 }

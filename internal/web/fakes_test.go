@@ -54,3 +54,27 @@ func (w *world) WhyAlerts(_ context.Context, labels watchbill.Labels) ([]web.Ale
 	w.labels = labels
 	return nil, w.fail
 }
+
+func (w *world) ActOnPlan(_ context.Context, id watchbill.IncidentID, who web.Actor, a watchbill.PlanAct) (watchbill.Incident, error) {
+	return incidentOne(), w.act("%s plan of %s by %s: %s", a.Act, id, who.Person, a.Text)
+}
+
+func (w *world) CloseIncident(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.CloseRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("close %s by %s: %s %s", id, who.Person, r.Cause, r.Verdict)
+}
+
+func (w *world) OpenActions(context.Context) ([]watchbill.Incident, error) {
+	return []watchbill.Incident{{ID: 1, Actions: []watchbill.ActionItem{{N: 1}}}}, w.failing()
+}
+
+func (w *world) ActOnActions(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.ActionRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("action of %s by %s: %s %d", id, who.Person, r.Text, r.Done)
+}
+
+func (w *world) Severity(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.SeverityRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("%s is %s by %s: %s", id, r.Severity, who.Person, r.Reason)
+}
+
+func (w *world) Assign(_ context.Context, id watchbill.IncidentID, who web.Actor, r web.AssignRequest) (watchbill.Incident, error) {
+	return incidentOne(), w.act("%s of %s is %s by %s", r.Role, id, r.Person, who.Person)
+}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,6 +95,9 @@ type NoteRequest struct {
 type ResolveRequest struct {
 	Reason     string    `json:"reason"`
 	QuietUntil time.Time `json:"quiet_until,omitzero"`
+
+	Cause   string            `json:"cause,omitempty"` // of the closing proof, if it is known by now
+	Verdict watchbill.Verdict `json:"verdict,omitempty"`
 }
 
 // maxList is how many incidents one answer lists at most.
@@ -172,12 +176,16 @@ func (v IncidentView) Text() string {
 	if inc.HeldBy != "" {
 		fmt.Fprintf(&b, "held: %s\n", inc.HeldBy)
 	}
+	if p := inc.Proof; p != nil {
+		fmt.Fprintf(&b, "cause: %s\nverdict: %s\n", cmp.Or(p.Cause, "not said"), cmp.Or(string(p.Verdict), "not said"))
+	}
 	if inc.Runbook != "" {
 		fmt.Fprintf(&b, "runbook: %s\n", inc.Runbook)
 	}
 	for _, n := range v.Next {
 		fmt.Fprintf(&b, "next: %s at %s\n", n.Describe(inc), n.At.UTC().Format(time.RFC3339))
 	}
+	b.WriteString(PlanText(inc.Plan))
 	b.WriteString("\nTimeline\n")
 	for _, e := range v.Timeline {
 		fmt.Fprintf(&b, "  %s  %-16s %-10s %s\n", e.At.UTC().Format("2006-01-02 15:04:05"), e.Kind, e.Actor, e.Text)
@@ -202,6 +210,12 @@ func (n NextView) Describe(inc watchbill.Incident) string {
 		return "it closes"
 	case watchbill.TimerDrill:
 		return "the drill ends"
+	case watchbill.TimerProof:
+		return "somebody is reminded of the closing proof"
+	case watchbill.TimerAction:
+		return "somebody is reminded of an action item"
+	case watchbill.TimerPlanStep:
+		return "a step of the plan is overdue"
 	case watchbill.TimerStatus, watchbill.TimerPlan:
 		owed := map[string]string{string(watchbill.TimerStatus): "a status update", string(watchbill.TimerPlan): "a plan"}[n.What]
 		if n.Step > 0 {
@@ -260,6 +274,9 @@ func (s *Server) resolveIncident(w http.ResponseWriter, c call) error {
 	var body ResolveRequest
 	return s.act(w, c, &body, func(id watchbill.IncidentID) (watchbill.Incident, error) {
 		if err := checkText("reason", body.Reason); err != nil {
+			return watchbill.Incident{}, err
+		}
+		if err := checkProof(body.Cause, "", body.Verdict); err != nil {
 			return watchbill.Incident{}, err
 		}
 		if err := watchbill.CheckTime("quiet_until", body.QuietUntil); err != nil {

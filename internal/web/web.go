@@ -86,6 +86,8 @@ type Options struct {
 	Acts         Acts
 	Moves        Moves
 	Drills       Drills
+	Plans        Plans
+	Actions      Actions
 	Responders   Responders
 	Pages        Pages
 	Texts        Texts
@@ -203,6 +205,8 @@ func (s *Server) Routes() []Route {
 		s.contactRoutes(),
 		s.moveRoutes(raise.person()),
 		s.drillRoutes(read, raise.person()),
+		s.planRoutes(read, raise.person()),
+		s.actionRoutes(read, raise.person()),
 		s.auditRoutes(),
 		s.changeRoutes(read),
 	)

@@ -258,6 +258,8 @@ func setUp(t testing.TB) *world {
 		Acts:         w,
 		Moves:        w,
 		Drills:       w,
+		Plans:        w,
+		Actions:      w,
 		Responders:   w,
 		Pages:        w,
 		Texts:        w,
@@ -352,7 +354,7 @@ func TestUnknownPaths(t *testing.T) {
 	w := setUp(t)
 	for _, path := range []string{
 		"/", "/x", "/api", "/api/", "/api/v1/", "/api/v1/read", "/api/v1/otlp/v1/metrics", "/api/v1/admin/tsdb/delete_series",
-		"/api/v1/status/config", "/api/v1/status/flags", "/api/v1/scrape_pools/config", "/api/v1/search/metric_names", "/api/v2/", "/api/v2/alert", "/api/ops/v1/", "/api/ops/v1/incidents/INC-1/close",
+		"/api/v1/status/config", "/api/v1/status/flags", "/api/v1/scrape_pools/config", "/api/v1/search/metric_names", "/api/v2/", "/api/v2/alert", "/api/ops/v1/", "/api/ops/v1/incidents/INC-1/shut",
 		"/alertmanager", "/alertmanager/api/v2/alerts", "/alertmanager/api/v2/status", "/-/quit", "/debug/pprof/", "/runbooks/", "/i/",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
