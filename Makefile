@@ -91,6 +91,36 @@ check: ## everything CI wants: build, lint, race, docs up to date
 	$(GO) test ./internal/daemon ./deploy ./targets
 	@$(MAKE) docs-check
 
+# What is released, per processor: the binary alone, a Debian package, and a bill
+# of materials; checksums of all. The version is what Go makes of the git tag.
+RELEASE    := bin/release
+MAINTAINER ?= The operators of this host <root@localhost>
+NFPM       := $(GO) tool -modfile=tools/nfpm/go.mod nfpm
+SBOM       := $(GO) tool -modfile=tools/cyclonedx-gomod/go.mod cyclonedx-gomod
+
+.PHONY: release
+release: ## build binaries, Debian packages, SBOMs and checksums into bin/release, and test them
+	rm -rf $(RELEASE)
+	mkdir -p $(RELEASE)/share/man $(RELEASE)/out
+	for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -buildvcs=true -trimpath -ldflags '-s -w' -o $(RELEASE)/linux-$$arch/watchbill ./cmd/watchbill; \
+	done
+	host=$(RELEASE)/linux-$$($(GO) env GOHOSTARCH)/watchbill; \
+	$$host manual $(RELEASE)/share/man; \
+	gzip -9n $(RELEASE)/share/man/*.1; \
+	$$host completion bash > $(RELEASE)/share/watchbill.bash; \
+	$$host completion zsh > $(RELEASE)/share/_watchbill; \
+	$$host completion fish > $(RELEASE)/share/watchbill.fish
+	version=$$($(GO) version -m $(RELEASE)/linux-amd64/watchbill | awk '$$1 == "mod" { print $$3 }'); \
+	for arch in amd64 arm64; do \
+		cp $(RELEASE)/linux-$$arch/watchbill $(RELEASE)/out/watchbill-$$version-linux-$$arch; \
+		ARCH=$$arch VERSION=$$(echo "$${version#v}" | sed 's/-/~/') MAINTAINER='$(MAINTAINER)' \
+			$(NFPM) package --config deploy/package/nfpm.yaml --packager deb --target $(RELEASE)/out/; \
+		$(SBOM) bin -json -version "$$version" -output $(RELEASE)/out/watchbill-$$version-linux-$$arch.cdx.json $(RELEASE)/linux-$$arch/watchbill; \
+	done
+	cd $(RELEASE)/out && sha256sum -- * > SHA256SUMS
+	WATCHBILL_RELEASE=$(CURDIR)/$(RELEASE)/out $(GO) test -count=1 -tags release -run TestRelease ./deploy
+
 .PHONY: demo
 demo: ## break a small service and watch the page arrive
 	$(GO) run ./cmd/watchbill demo

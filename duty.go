@@ -144,6 +144,14 @@ type Watch struct {
 	Vacant bool `json:"vacant,omitempty"`
 }
 
+// Strength is how many people are on duty, without those who only read along.
+func (w Watch) Strength() int {
+	if w.Vacant || w.Primary.Person == "" {
+		return 0
+	}
+	return 1 + len(w.Second)
+}
+
 // Holders names who is on duty, in a line.
 func (w Watch) Holders() string {
 	names := []string{string(w.Primary.Person)}

@@ -1,5 +1,6 @@
-// Package deploy holds what an installation needs besides the binary, so far
-// example configurations. It has no code of its own; its tests load every
+// Package deploy holds what an installation needs besides the binary:
+// example configurations, the systemd unit, the Debian package, the image, and
+// manifests for Kubernetes and compose (docs/install.md). It has no code of its own; its tests load every
 // example, so that what a reader copies works.
 //
 // # Examples

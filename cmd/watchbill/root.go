@@ -82,7 +82,7 @@ func newRoot(p process) *cobra.Command {
 		a.play(), a.incident(), a.alert(), a.raise(), a.plan(), a.action(), a.drill(), a.silence(),
 		a.contact(), a.oncall(), a.handover(), a.ical(), a.coverage(), a.change(), a.report(), a.target(),
 		a.gate(), a.signal(), a.heartbeat(), a.token(), a.person(), a.session(), a.audit(), a.alarm(),
-		a.backup(), a.restore(), a.hold(), a.runbook(), a.version(),
+		a.backup(), a.restore(), a.hold(), a.dashboards(), a.manual(), a.runbook(), a.version(),
 	)
 	return root
 }

@@ -165,7 +165,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.store.Committed(func(n int) { d.stats.batches.Observe(float64(n)) })
-	d.registry.MustRegister(newStoreStats(d.store))
+	d.registry.MustRegister(newStoreStats(d.store), newDutyStats(d.rooms.Load))
 	d.flow = &flow{store: d.store, rooms: &d.rooms, wake: d.wake, nudge: d.nudge, seen: newSeen(), known: &known{}, logger: o.Logger, stats: d.stats}
 	if d.flow.codes, err = openCodes(cfg.DataDir); err != nil {
 		return nil, err

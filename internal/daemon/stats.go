@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -77,6 +78,28 @@ func newStats(reg prometheus.Registerer, version string) *stats {
 		rejected: f.NewCounterVec(prometheus.CounterOpts{Name: "watchbill_alerts_rejected_total", Help: "Alerts that were not taken in, by the code of the answer."}, []string{"reason"}),
 		acks:     f.NewCounterVec(prometheus.CounterOpts{Name: "watchbill_acks_total", Help: "Acknowledgements, by the means by which they came."}, []string{"via"}),
 		leases:   f.NewCounter(prometheus.CounterOpts{Name: "watchbill_lease_expired_total", Help: "Pages that were in hand when watchbill ended: they are sent again under the same key."}),
+	}
+}
+
+// dutyStats count who is on duty when they are scraped.
+type dutyStats struct {
+	rooms  func() *rooms
+	people *prometheus.Desc
+}
+
+func newDutyStats(r func() *rooms) dutyStats {
+	return dutyStats{r, prometheus.NewDesc("watchbill_on_duty_people",
+		"People on duty for a role now, without those who only read along; 0: nobody, its pages go to the manager.", []string{"role"}, nil)}
+}
+
+// Describe implements [prometheus.Collector].
+func (c dutyStats) Describe(ch chan<- *prometheus.Desc) { ch <- c.people }
+
+// Collect implements [prometheus.Collector].
+func (c dutyStats) Collect(ch chan<- prometheus.Metric) {
+	r, now := c.rooms(), time.Now()
+	for _, role := range r.matrix.Roles {
+		ch <- prometheus.MustNewConstMetric(c.people, prometheus.GaugeValue, float64(r.planner.Watch(role.ID, now).Strength()), string(role.ID))
 	}
 }
 
