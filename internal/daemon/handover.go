@@ -267,6 +267,12 @@ func told(tx *store.Tx, x *watchbill.HandoverIncident) error {
 		x.Next = "a status update is due"
 	case watchbill.TimerPlan:
 		x.Next = "a plan is due"
+	case watchbill.TimerPlanStep:
+		x.Next = "a step of the plan is overdue"
+	case watchbill.TimerProof:
+		x.Next = "the closing proof is owed"
+	case watchbill.TimerAction:
+		x.Next = "an action item is due"
 	case watchbill.TimerQuiet:
 		x.Next = "it is held quiet no more"
 	case watchbill.TimerClose:

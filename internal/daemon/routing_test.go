@@ -101,7 +101,8 @@ people:
 `)
 	cfg, err := config.Load(filepath.Join(dir, "watchbill.yaml"), nil)
 	require.NoError(t, err)
-	require.Empty(t, cfg.Warnings)
+	require.Len(t, cfg.Warnings, 1)
+	require.Contains(t, cfg.Warnings[0].Message, "have no runbook", "no built-in one is for these activities")
 	x, err := daemon.Explain(cfg, web.ExplainRequest{
 		Labels: watchbill.Labels{"alertname": "Replica", "kind": "database", "severity": "page"}, At: time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC),
 	})
