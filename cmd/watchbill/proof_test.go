@@ -1,11 +1,11 @@
 package main
 
 import (
-	"regexp"
 	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
