@@ -39,12 +39,17 @@ func (a *app) rosters(c *cobra.Command) (rosters, error) {
 		}
 		return daemon.Rosters(cfg)
 	}
-	if a.tokenFile == "" {
-		return nil, watchbill.Errorf(watchbill.CodeUnauthenticated,
-			"add --config FILE to have the answer from a configuration alone, or --token-file FILE to ask the daemon",
-			"nothing says whom to ask")
+	return a.asked()
+}
+
+// rostersFrom is rosters with the instant that --from names.
+func (a *app) rostersFrom(c *cobra.Command, from string) (rosters, time.Time, error) {
+	at, err := instantOf("from", from)
+	if err != nil {
+		return nil, at, err
 	}
-	return a.client()
+	r, err := a.rosters(c)
+	return r, at, err
 }
 
 const whomAsked = "\nWith --config it answers from that file alone; without, it asks the daemon, which also knows overrides,\n" +
@@ -136,11 +141,7 @@ func (a *app) oncallShow() *cobra.Command {
 		Long:    "List who is on duty for a role, or for all of them, shift by shift." + whomAsked,
 		Example: "  watchbill oncall show support --days 7",
 		RunE: func(c *cobra.Command, words []string) error {
-			t, err := instantOf("from", from)
-			if err != nil {
-				return err
-			}
-			asked, err := a.rosters(c)
+			asked, t, err := a.rostersFrom(c, from)
 			if err != nil {
 				return err
 			}
@@ -165,11 +166,7 @@ func (a *app) oncallNext() *cobra.Command {
 			"next shifts of somebody." + whomAsked,
 		Example: "  watchbill oncall next support\n  watchbill oncall next --person ana",
 		RunE: func(c *cobra.Command, words []string) error {
-			now, err := instantOf("from", from)
-			if err != nil {
-				return err
-			}
-			asked, err := a.rosters(c)
+			asked, now, err := a.rostersFrom(c, from)
 			if err != nil {
 				return err
 			}
@@ -216,11 +213,7 @@ func (a *app) oncallLoad() *cobra.Command {
 			"counts the pages that were delivered in that time, and those at night." + whomAsked,
 		Example: "  watchbill oncall load --days 28\n  watchbill oncall load --from 2026-11-01T00:00:00Z --days 30",
 		RunE: func(c *cobra.Command, _ []string) error {
-			t, err := instantOf("from", from)
-			if err != nil {
-				return err
-			}
-			asked, err := a.rosters(c)
+			asked, t, err := a.rostersFrom(c, from)
 			if err != nil {
 				return err
 			}
@@ -439,11 +432,7 @@ func (a *app) coverage() *cobra.Command {
 			"production? Prints every gap, and exits 1 if there is one." + whomAsked,
 		Example: "  watchbill coverage --days 28 --config watchbill.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
-			t, err := instantOf("from", from)
-			if err != nil {
-				return err
-			}
-			asked, err := a.rosters(c)
+			asked, t, err := a.rostersFrom(c, from)
 			if err != nil {
 				return err
 			}

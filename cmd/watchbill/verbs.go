@@ -153,15 +153,21 @@ func (a *app) explainFile(q web.ExplainRequest) (daemon.Explanation, error) {
 
 func (a *app) explainLive(c *cobra.Command, q web.ExplainRequest) (daemon.Explanation, error) {
 	var x daemon.Explanation
-	if a.tokenFile == "" {
-		return x, watchbill.Errorf(watchbill.CodeUnauthenticated,
-			"add --config FILE to have the answer from a configuration alone, or --token-file FILE to ask the daemon",
-			"nothing says whom to ask")
-	}
-	client, err := a.client()
+	client, err := a.asked()
 	if err != nil {
 		return x, err
 	}
 	err = client.ExplainWith(c.Context(), q, &x)
 	return x, err
+}
+
+// asked is the daemon, for what a configuration could answer too: it has to be
+// named.
+func (a *app) asked() (*web.Client, error) {
+	if a.tokenFile == "" {
+		return nil, watchbill.Errorf(watchbill.CodeUnauthenticated,
+			"add --config FILE to have the answer from a configuration alone, or --token-file FILE to ask the daemon",
+			"nothing says whom to ask")
+	}
+	return a.client()
 }
